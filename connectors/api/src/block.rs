@@ -1,0 +1,97 @@
+//! Blocks: many rows of a table on their way from one store to another, in PostgreSQL's COPY text format.
+//!
+//! A row ends with a newline, cells are parted by tabs, NULL is `\N`, and backslash, newline, carriage return and
+//! tab inside a cell are escaped (PostgreSQL manual, COPY, "Text Format"). It is what PostgreSQL reads and writes by
+//! itself, so between two of them a block passes untouched.
+
+use crate::Result;
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_core::Stream;
+use std::pin::Pin;
+
+/// Whole rows in COPY text format, at most a few MiB of them unless one row is larger.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// The rows, each ended by a newline.
+    pub data: Bytes,
+    /// How many there are.
+    pub rows: u64,
+}
+
+impl Block {
+    /// A block of whole rows; counts them.
+    pub fn new(data: Bytes) -> Self {
+        let rows = memchr::memchr_iter(b'\n', &data).count() as u64;
+        Self { data, rows }
+    }
+
+    /// The rows, without their newlines.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest: &[u8] = &self.data;
+        std::iter::from_fn(move || {
+            let end = memchr::memchr(b'\n', rest)?;
+            let line = &rest[..end];
+            rest = &rest[end + 1..];
+            Some(line)
+        })
+    }
+}
+
+/// Blocks of one range, in no order unless asked for. Dropping it ends the read.
+pub type BlockStream<'a> = Pin<Box<dyn Stream<Item = Result<Block>> + Send + 'a>>;
+
+/// Appends one cell's text to a row in COPY text format; `None` is NULL. Tabs between cells and the newline are
+/// the caller's.
+pub fn encode_copy_cell(cell: Option<&[u8]>, out: &mut BytesMut) {
+    let Some(mut rest) = cell else {
+        return out.put_slice(b"\\N");
+    };
+    out.reserve(rest.len());
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\\' | b'\n' | b'\r' | b'\t')) {
+        out.put_slice(&rest[..at]);
+        out.put_slice(match rest[at] {
+            b'\n' => b"\\n",
+            b'\r' => b"\\r",
+            b'\t' => b"\\t",
+            _ => b"\\\\",
+        });
+        rest = &rest[at + 1..];
+    }
+    out.put_slice(rest);
+}
+
+/// Splits one line of COPY text into its cells and calls `cell` for each, in order; `None` is NULL.
+/// `scratch` is reused between calls; nothing is allocated once it has grown.
+pub fn decode_copy_row(line: &[u8], scratch: &mut Vec<u8>, mut cell: impl FnMut(usize, Option<&[u8]>)) {
+    for (index, raw) in line.split(|&byte| byte == b'\t').enumerate() {
+        if raw == b"\\N" {
+            cell(index, None);
+        } else if memchr::memchr(b'\\', raw).is_none() {
+            cell(index, Some(raw));
+        } else {
+            unescape(raw, scratch);
+            cell(index, Some(scratch));
+        }
+    }
+}
+
+fn unescape(raw: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    let mut bytes = raw.iter();
+    while let Some(&byte) = bytes.next() {
+        if byte != b'\\' {
+            out.push(byte);
+            continue;
+        }
+        out.push(match bytes.next() {
+            Some(b'b') => 0x08,
+            Some(b'f') => 0x0c,
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b't') => b'\t',
+            Some(b'v') => 0x0b,
+            Some(&other) => other,
+            None => b'\\',
+        });
+    }
+}

@@ -1,0 +1,36 @@
+//! What every connector of rowferry implements, and the form in which they speak to the engine.
+//!
+//! The engine (the root crate) knows no database. It reads [`Event`]s from a [`LogReader`], works out the
+//! net change of each row, and hands [`Batch`]es to an [`Applier`]. Whole tables travel beside that way, as
+//! [`Block`]s of a [`Range`] that a [`TableReader`] reads and an [`Applier`] replaces.
+//!
+//! This crate deliberately holds no I/O, no configuration and no database's name beyond [`Dialect`].
+
+mod batch;
+mod block;
+mod canonical;
+mod error;
+mod event;
+mod finding;
+mod position;
+mod range;
+mod row;
+mod schema;
+mod source;
+mod target;
+
+pub use batch::{Applied, Batch, PartialUpdate, Replaced, Step, TableRows};
+pub use block::{Block, BlockStream, decode_copy_row, encode_copy_cell};
+pub use canonical::canonical_cell;
+pub use error::{BoxError, Error, ErrorKind, Result};
+pub use event::{Change, Event, Op, Timestamp};
+pub use finding::{Finding, Severity};
+pub use position::{Identity, Position};
+pub use range::{KeyOrder, Range};
+pub use row::{Cell, Cells, Key, KeyEncoder, MalformedRow, Row, RowBuilder};
+pub use schema::{
+    Alteration, Column, Dialect, Fill, ForeignKey, Generated, Index, TableName, TableSchema, Type, TypeDef,
+    TypeDefKind,
+};
+pub use source::{LogReader, LogStart, Source, SourceTable, TableReader};
+pub use target::{Applier, Capabilities, Created, HeldPosition, Target};

@@ -1,0 +1,93 @@
+//! What a source can do.
+
+use crate::{BlockStream, Event, Finding, Identity, Position, Range, Result, TableName, TableSchema};
+use async_trait::async_trait;
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+/// A database that is replicated from. Calls may run side by side; each reconnects by itself where it must.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Kind, host and database, as a message names it. Holds no secret.
+    fn describe(&self) -> String;
+
+    /// Who this server is.
+    async fn identity(&self) -> Result<Identity>;
+
+    /// Looks at server, rights, publication, slot and these tables, and changes nothing.
+    async fn check(&self, tables: &[SourceTable]) -> Result<Vec<Finding>>;
+
+    /// Every table that could be replicated, as the catalog has it now; system tables left out.
+    async fn tables(&self) -> Result<Vec<SourceTable>>;
+
+    /// A number that changes when what [`tables`](Self::tables) would answer changes in form. Cheap.
+    async fn catalog_version(&self) -> Result<u64>;
+
+    /// Makes the log carry these tables and keep what follows `resume`: creates what is missing (publication,
+    /// slot). Without `resume` the log starts anywhere at or after the last call's effects; with it, a log that no
+    /// longer has that position is [`ErrorKind::LogLost`](crate::ErrorKind::LogLost), and nothing is created in
+    /// place of a slot that is gone. A slot in use is [`ErrorKind::Busy`](crate::ErrorKind::Busy). Repeating it is safe.
+    async fn prepare(&self, tables: &[SourceTable], resume: Option<&Position>) -> Result<LogStart>;
+
+    /// The end of the log now: whatever a read that has ended saw is committed at or before it.
+    async fn head(&self) -> Result<Position>;
+
+    /// The order of two positions, where they have one.
+    fn compare(&self, a: &Position, b: &Position) -> Result<Option<Ordering>>;
+
+    /// Bytes of log from `from` to `to`, 0 if `to` is not behind it; `None` if the log does not count in bytes.
+    fn distance_bytes(&self, from: &Position, to: &Position) -> Option<u64>;
+
+    /// Opens the log at a position that [`prepare`](Self::prepare) accepted. `tables` are the forms known so far, with
+    /// the keys that changes are to carry; a key is found by its columns' names again when a table's form changes.
+    async fn open_log(&self, from: &Position, tables: &[Arc<TableSchema>]) -> Result<Box<dyn LogReader>>;
+
+    /// Opens a connection that reads tables.
+    async fn open_tables(&self) -> Result<Box<dyn TableReader>>;
+}
+
+/// A table at the source, and what replicating it needs to know beyond its form.
+#[derive(Debug, Clone)]
+pub struct SourceTable {
+    /// Its form. The engine may narrow `columns` and set `key` from the configuration.
+    pub schema: Arc<TableSchema>,
+    /// The partitioned tables that it is part of, root first. A table is skipped where one of them is chosen.
+    pub ancestors: Vec<TableName>,
+    /// Rows, estimated; for progress.
+    pub estimated_rows: u64,
+    /// Bytes on disk, estimated; for progress and the number of slices.
+    pub estimated_bytes: u64,
+}
+
+/// Where a log starts.
+#[derive(Debug, Clone)]
+pub struct LogStart {
+    /// The position to open the log at.
+    pub position: Position,
+}
+
+/// Reads one log from a position on.
+#[async_trait]
+pub trait LogReader: Send {
+    /// Appends what has arrived, at least one event, in commit order; waits for it. Stops appending at about 256 KiB
+    /// or at the first event beyond it, so that a caller's budget holds. Cancel-safe: dropping the future loses nothing.
+    /// Says by itself to the server that it is alive, also between calls. After an error the reader is of no more use.
+    async fn next(&mut self, events: &mut Vec<Event>) -> Result<()>;
+
+    /// Tells the source that everything up to `position` is applied and checkpointed, so that it may drop that part
+    /// of its log. Never goes back. Returns before the source has acted on it.
+    fn confirm(&mut self, position: &Position) -> Result<()>;
+}
+
+/// Reads tables as they are now.
+#[async_trait]
+pub trait TableReader: Send {
+    /// Cuts a table into ranges of about `rows_per_range` rows that together cover it. `ordered`: as ranges of keys
+    /// ([`Range::Keys`], ascending, first and last open) or [`Range::Whole`]; else as is fastest to read.
+    async fn split(&mut self, table: &TableSchema, rows_per_range: u64, ordered: bool) -> Result<Vec<Range>>;
+
+    /// Reads one range, all columns of `table` in its order, each range in one statement. `ordered`: rows come by
+    /// key in the order of [`KeyOrder`](crate::KeyOrder). Dropping the stream early leaves the reader usable or
+    /// makes the next call reconnect.
+    async fn read<'a>(&'a mut self, table: &'a TableSchema, range: &'a Range, ordered: bool) -> Result<BlockStream<'a>>;
+}
