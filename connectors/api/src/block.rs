@@ -95,3 +95,36 @@ fn unescape(raw: &[u8], out: &mut Vec<u8>) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn cells_come_back_as_they_were_encoded(cells in prop::collection::vec(prop::option::of(prop::collection::vec(any::<u8>(), 0..30)), 1..6)) {
+            let mut line = BytesMut::new();
+            for (index, cell) in cells.iter().enumerate() {
+                if index > 0 {
+                    line.put_u8(b'\t');
+                }
+                encode_copy_cell(cell.as_deref(), &mut line);
+            }
+            line.put_u8(b'\n');
+            let block = Block::new(line.freeze());
+            prop_assert_eq!(block.rows, 1);
+            let mut back = Vec::new();
+            let mut scratch = Vec::new();
+            for line in block.lines() {
+                decode_copy_row(line, &mut scratch, |_, cell| back.push(cell.map(<[u8]>::to_vec)));
+            }
+            prop_assert_eq!(back, cells);
+        }
+
+        #[test]
+        fn any_line_decodes_without_a_panic(line in prop::collection::vec(any::<u8>(), 0..60)) {
+            decode_copy_row(&line, &mut Vec::new(), |_, _| {});
+        }
+    }
+}

@@ -51,3 +51,28 @@ fn unhex(text: &[u8]) -> Option<Vec<u8>> {
     }
     pairs.iter().map(|&[high, low]| u8::try_from(digit(high)? * 16 + digit(low)?).ok()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn same(ty: &Type, a: Cell<'_>, b: Cell<'_>) -> bool {
+        let form = |cell| {
+            let mut out = Vec::new();
+            canonical_cell(ty, cell, &mut out);
+            out
+        };
+        form(a) == form(b)
+    }
+
+    #[test]
+    fn equal_values_have_one_form() {
+        let float = Type::Float { bits: 64 };
+        assert!(same(&float, Cell::Text(b"1e+20"), Cell::Text(b"100000000000000000000")));
+        assert!(!same(&float, Cell::Text(b"0"), Cell::Text(b"-0")), "the sign of zero is a bit");
+        assert!(!same(&float, Cell::Text(b"NaN"), Cell::Null));
+        assert!(same(&Type::Bytes, Cell::Text(b"\\x00fF"), Cell::Raw(b"\x00\xff")));
+        assert!(!same(&Type::Numeric, Cell::Text(b"1.1"), Cell::Text(b"1.10")), "the scale is part of the value");
+        assert!(!same(&Type::Text, Cell::Text(b""), Cell::Null));
+    }
+}

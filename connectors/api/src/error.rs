@@ -27,6 +27,8 @@ pub enum ErrorKind {
     BadRow,
     /// The tables at both ends do not fit, or a schema change cannot be carried over.
     Schema,
+    /// A range was cut from another state of the table's storage (it was rewritten since): cut the table again.
+    Stale,
     /// The log no longer holds the position asked for, or the slot is gone.
     LogLost,
     /// Source or target is another server, or another history of it, than the state says.

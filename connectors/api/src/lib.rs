@@ -6,6 +6,8 @@
 //!
 //! This crate deliberately holds no I/O, no configuration and no database's name beyond [`Dialect`].
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod batch;
 mod block;
 mod canonical;

@@ -274,3 +274,84 @@ impl fmt::Debug for DebugCell<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone, PartialEq)]
+    enum Owned {
+        Null,
+        Unchanged,
+        Text(Vec<u8>),
+        Raw(Vec<u8>),
+    }
+
+    impl Owned {
+        fn cell(&self) -> Cell<'_> {
+            match self {
+                Self::Null => Cell::Null,
+                Self::Unchanged => Cell::Unchanged,
+                Self::Text(value) => Cell::Text(value),
+                Self::Raw(value) => Cell::Raw(value),
+            }
+        }
+    }
+
+    fn cell() -> impl Strategy<Value = Owned> {
+        prop_oneof![
+            Just(Owned::Null),
+            Just(Owned::Unchanged),
+            prop::collection::vec(any::<u8>(), 0..40).prop_map(Owned::Text),
+            prop::collection::vec(any::<u8>(), 0..40).prop_map(Owned::Raw),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn cells_come_back_as_they_were_pushed(rows in prop::collection::vec(prop::collection::vec(cell(), 0..8), 0..20)) {
+            let mut builder = RowBuilder::new();
+            let built: Vec<Row> = rows.iter().map(|cells| {
+                cells.iter().for_each(|cell| builder.push(cell.cell()));
+                builder.finish()
+            }).collect();
+            for (cells, row) in rows.iter().zip(&built) {
+                prop_assert!(row.cells().eq(cells.iter().map(Owned::cell)));
+                let mut again = row.as_bytes().clone();
+                prop_assert_eq!(&Row::split_from(&mut again, cells.len()).unwrap(), row);
+                prop_assert!(again.is_empty());
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_row_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..100), columns in 0..10usize) {
+            let mut data = Bytes::from(bytes);
+            if let Ok(row) = Row::split_from(&mut data, columns) {
+                prop_assert_eq!(row.cells().count(), columns);
+            }
+        }
+
+        #[test]
+        fn a_key_is_the_cells_of_its_columns(cells in prop::collection::vec(cell(), 1..6), columns in prop::collection::vec(0..7usize, 1..4)) {
+            let mut builder = RowBuilder::new();
+            cells.iter().for_each(|cell| builder.push(cell.cell()));
+            let row = builder.finish();
+            let key = KeyEncoder::new(&columns).key(&row);
+            let expected: Option<Vec<Cell<'_>>> = columns
+                .iter()
+                .map(|&column| cells.get(column).map(Owned::cell).filter(|cell| *cell != Cell::Unchanged))
+                .collect();
+            prop_assert_eq!(key.as_ref().map(|key| key.cells().collect::<Vec<_>>()), expected.clone());
+            if let Some(cells) = expected {
+                prop_assert_eq!(key, Some(Key::from_cells(cells)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_data_is_an_error() {
+        let mut data = Bytes::from_static(b"t\xff\xff\xff\xffabc");
+        assert_eq!(Row::split_from(&mut data, 1), Err(MalformedRow));
+    }
+}

@@ -87,7 +87,8 @@ pub trait TableReader: Send {
     async fn split(&mut self, table: &TableSchema, rows_per_range: u64, ordered: bool) -> Result<Vec<Range>>;
 
     /// Reads one range, all columns of `table` in its order, each range in one statement. `ordered`: rows come by
-    /// key in the order of [`KeyOrder`](crate::KeyOrder). Dropping the stream early leaves the reader usable or
+    /// key in the order of [`KeyOrder`](crate::KeyOrder). A native range of a table whose storage was rewritten since it was
+    /// cut ends in [`ErrorKind::Stale`](crate::ErrorKind::Stale), since rows may have moved out of it. Dropping the stream early leaves the reader usable or
     /// makes the next call reconnect.
     async fn read<'a>(&'a mut self, table: &'a TableSchema, range: &'a Range, ordered: bool) -> Result<BlockStream<'a>>;
 }

@@ -1,0 +1,120 @@
+//! What a user calls, one file a command. Each returns the exit code; errors go to stderr with what to do.
+
+mod check;
+mod config;
+mod resync;
+mod run;
+mod status;
+mod verify;
+
+use crate::cli::{Cli, Command};
+use crate::config::{Config, PipelineConfig};
+use crate::pipeline::Env;
+use crate::pipeline::board::Board;
+use crate::pipeline::life::{Lives, blocking, state_error};
+use crate::connect;
+use rowferry_api::{Error, ErrorKind, Source, Target};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Everything is in order.
+pub const OK: u8 = 0;
+/// Halted, or failed.
+pub const HALTED: u8 = 1;
+/// Wrong command line or configuration; nothing was touched.
+pub const USAGE: u8 = 2;
+/// Looked, and found something wrong: blocked, unhealthy, or both ends differ.
+pub const FOUND: u8 = 3;
+
+/// Runs a command line.
+pub async fn run(cli: Cli) -> ExitCode {
+    if let Command::Config(command) = &cli.command {
+        return config::run(command, &cli);
+    }
+    if let Command::Completions(shell) = &cli.command {
+        return config::completions(shell);
+    }
+    let config = match Config::load(&cli.config) {
+        Ok(config) => config,
+        Err(error) => {
+            say(&format!("{error:?}"));
+            return ExitCode::from(USAGE);
+        }
+    };
+    let result = match &cli.command {
+        Command::Check(args) => check::run(&config, args, cli.json).await,
+        Command::Run(args) => run::run(&config, args, &cli).await,
+        Command::Status(args) => status::run(&config, args, cli.json).await,
+        Command::Verify(args) => verify::run(&config, args, cli.json).await,
+        Command::Resync(args) => resync::run(&config, args, cli.json).await,
+        Command::Config(_) | Command::Completions(_) => Ok(OK),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            say_error(&error);
+            ExitCode::from(HALTED)
+        }
+    }
+}
+
+/// A line for a person, on stderr.
+#[allow(clippy::print_stderr)]
+pub(crate) fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// What happened, and what to do.
+pub(crate) fn say_error(error: &Error) {
+    say(&format!("error: {error}"));
+    if let Some(hint) = error.hint_text() {
+        for (index, line) in hint.lines().enumerate() {
+            say(&format!("{} {line}", if index == 0 { "  help:" } else { "       " }));
+        }
+    }
+}
+
+/// The pipelines meant: one by name, or all.
+fn chosen<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a PipelineConfig>, Error> {
+    let chosen: Vec<_> = config.pipelines.iter().filter(|pipeline| name.is_none_or(|name| pipeline.name == name)).collect();
+    if chosen.is_empty() {
+        let names: Vec<_> = config.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
+        let name = name.unwrap_or_default();
+        return Err(Error::new(ErrorKind::Config, format!("find pipeline \"{name}\" in {}", config.path.display()))
+            .hint(format!("It has: {}.", names.join(", "))));
+    }
+    Ok(chosen)
+}
+
+fn ends(pipeline: &PipelineConfig) -> Result<(Arc<dyn Source>, Arc<dyn Target>), Error> {
+    Ok((connect::source(&pipeline.source, &pipeline.name)?, connect::target(&pipeline.target)?))
+}
+
+/// Opens the state directory, which no other process may have open.
+async fn open_store(config: &Config) -> Result<rowferry_state::Store, Error> {
+    let dir = config.state_dir.clone();
+    blocking(move || rowferry_state::Store::open(&dir)).await.map_err(|error| match error.kind() {
+        ErrorKind::Busy => error
+            .hint("Another rowferry process runs with this state directory: stop it, or give this configuration its own state_dir."),
+        _ => error,
+    })
+}
+
+fn env(store: &rowferry_state::Store, pipeline: &PipelineConfig) -> Result<Env, Error> {
+    let (source, target) = ends(pipeline)?;
+    let state = store.pipeline(&pipeline.name).map_err(state_error)?;
+    Ok(Env {
+        config: pipeline.clone(),
+        source,
+        target,
+        lives: Lives::new(store.clone(), state),
+        board: Arc::new(Board::default()),
+    })
+}
+
+fn print_json(value: &impl serde::Serialize) {
+    match serde_json::to_string(value) {
+        Ok(text) => println!("{text}"),
+        Err(error) => say(&format!("error: write JSON: {error}")),
+    }
+}

@@ -1,0 +1,207 @@
+//! `rowferry status`: asks the running process, or reads the state directory if none runs.
+
+use super::{FOUND, OK, chosen, open_store, print_json};
+use crate::cli::PipelineArgs;
+use crate::config::Config;
+use crate::control::{self, Ask};
+use crate::pipeline::Env;
+use crate::pipeline::life::{blocking, now_us};
+use rowferry_api::Error;
+use rowferry_state::{Store, TableState};
+use serde::{Deserialize, Serialize};
+
+/// The document that `status --json` prints.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+pub struct Status {
+    /// In the order of their names.
+    pub pipelines: Vec<PipelineStatus>,
+}
+
+/// One pipeline.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PipelineStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// `starting`, `copying`, `catching_up`, `streaming`, `retrying`, `halted` or `stopped`.
+    pub state: String,
+    /// What the target holds.
+    pub position: Option<String>,
+    /// Seconds behind the source; `null` while no process runs.
+    pub lag_seconds: Option<f64>,
+    /// Bytes of the source's log that are not applied; `null` if it is not known.
+    pub lag_bytes: Option<u64>,
+    /// The last error of this run, also if it was overcome.
+    pub last_error: Option<String>,
+    /// In the order of their names.
+    pub tables: Vec<TableStatus>,
+}
+
+/// One table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TableStatus {
+    /// `schema.table` at the source.
+    pub name: String,
+    /// `pending`, `copying`, `catching_up`, `streaming` or `halted`.
+    pub state: String,
+    /// Why it is halted, and how to go on.
+    pub reason: Option<String>,
+    /// Parts copied.
+    pub slices_done: u64,
+    /// Parts in all; 0 until the table was split.
+    pub slices_total: u64,
+    /// Rows written by parts.
+    pub rows_copied: u64,
+    /// Changes of the log applied.
+    pub rows_applied: u64,
+    /// Rows that the target refused.
+    pub dead_letters: u64,
+}
+
+pub(super) async fn run(config: &Config, args: &PipelineArgs, json: bool) -> Result<u8, Error> {
+    let names: Vec<String> =
+        chosen(config, args.pipeline.as_deref())?.iter().map(|pipeline| pipeline.name.clone()).collect();
+    let mut status: Status = match control::ask(&config.state_dir, &Ask::Status).await? {
+        Some(answer) => answer,
+        None => stored(config).await?,
+    };
+    status.pipelines.retain(|pipeline| names.contains(&pipeline.name));
+    for name in names {
+        if !status.pipelines.iter().any(|pipeline| pipeline.name == name) {
+            status.pipelines.push(never_ran(name));
+        }
+    }
+    status.pipelines.sort_by(|a, b| a.name.cmp(&b.name));
+    let healthy = status.pipelines.iter().all(is_healthy);
+    if json {
+        print_json(&status);
+    } else {
+        status.pipelines.iter().for_each(print);
+    }
+    Ok(if healthy { OK } else { FOUND })
+}
+
+/// A pipeline that does not move is not healthy, whatever it looked like when it stopped.
+fn is_healthy(pipeline: &PipelineStatus) -> bool {
+    matches!(pipeline.state.as_str(), "starting" | "copying" | "catching_up" | "streaming")
+        && pipeline.tables.iter().all(|table| table.state != "halted")
+}
+
+fn never_ran(name: String) -> PipelineStatus {
+    PipelineStatus {
+        name,
+        state: "stopped".into(),
+        position: None,
+        lag_seconds: None,
+        lag_bytes: None,
+        last_error: None,
+        tables: Vec::new(),
+    }
+}
+
+/// What a running pipeline says of itself.
+pub async fn of(env: &Env) -> PipelineStatus {
+    let applied = env.board.figures().applied.clone();
+    let running = env.board.figures().phase != crate::pipeline::board::Phase::Starting;
+    if let (Some(applied), true) = (&applied, running) {
+        match env.source.head().await {
+            Ok(head) => env.board.figures().lag_bytes = env.source.distance_bytes(applied, &head),
+            Err(error) => tracing::debug!(error = %error, "the source's head is not known"),
+        }
+    }
+    let lag_seconds = env.board.lag_seconds(now_us());
+    let figures = env.board.figures().clone();
+    let lives = env.lives.lock();
+    let tables = lives.iter().map(|(name, life)| {
+        let (slices_done, slices_total) = life.progress();
+        TableStatus {
+            name: name.to_string(),
+            state: state_word(life.state).into(),
+            reason: life.reason.clone(),
+            slices_done,
+            slices_total,
+            rows_copied: life.rows_copied + env.board.flowing_of(name).0,
+            rows_applied: life.rows_applied,
+            dead_letters: life.dead_letters,
+        }
+    });
+    PipelineStatus {
+        name: env.config.name.clone(),
+        state: figures.phase.as_str().into(),
+        position: figures.applied.map(|position| position.to_string()),
+        lag_seconds: Some(lag_seconds),
+        lag_bytes: figures.lag_bytes,
+        last_error: figures.last_error,
+        tables: tables.collect(),
+    }
+}
+
+async fn stored(config: &Config) -> Result<Status, Error> {
+    if !Store::exists(&config.state_dir) {
+        return Ok(Status::default());
+    }
+    let store = open_store(config).await?;
+    let pipelines = blocking(move || {
+        let mut pipelines = Vec::new();
+        for name in store.pipelines()? {
+            let state = store.pipeline(&name)?;
+            let mut tables = Vec::new();
+            for (table, record) in state.tables()? {
+                let slices = state.slices(&table)?;
+                tables.push(TableStatus {
+                    name: table,
+                    state: state_word(record.state).into(),
+                    reason: record.reason,
+                    slices_done: slices.iter().filter(|slice| slice.done).count() as u64,
+                    slices_total: slices.len() as u64,
+                    rows_copied: record.rows_copied,
+                    rows_applied: record.rows_applied,
+                    dead_letters: record.dead_letters,
+                });
+            }
+            let position = state.checkpoint()?.map(|record| record.position);
+            pipelines.push(PipelineStatus { position, tables, ..never_ran(name) });
+        }
+        Ok(pipelines)
+    })
+    .await?;
+    Ok(Status { pipelines })
+}
+
+/// The word in `status`.
+pub fn state_word(state: TableState) -> &'static str {
+    match state {
+        TableState::Pending => "pending",
+        TableState::Copying => "copying",
+        TableState::CatchingUp => "catching_up",
+        TableState::Streaming => "streaming",
+        TableState::Halted => "halted",
+    }
+}
+
+fn print(pipeline: &PipelineStatus) {
+    let known = |value: Option<String>| value.unwrap_or_else(|| "unknown".into());
+    println!("pipeline {}: {}", pipeline.name, pipeline.state);
+    println!("  position  {}", pipeline.position.as_deref().unwrap_or("none yet"));
+    println!("  lag       {} s, {} bytes", known(pipeline.lag_seconds.map(|lag| format!("{lag:.1}"))), known(pipeline.lag_bytes.map(|lag| lag.to_string())));
+    if let Some(error) = &pipeline.last_error {
+        println!("  last error  {error}");
+    }
+    let width = pipeline.tables.iter().map(|table| table.name.len()).max().unwrap_or(0).max(5);
+    if !pipeline.tables.is_empty() {
+        println!("  {:width$}  {:11}  {:>11}  {:>12}  {:>12}  {:>12}", "table", "state", "slices", "rows copied", "changes", "dead letters");
+    }
+    for table in &pipeline.tables {
+        println!(
+            "  {:width$}  {:11}  {:>11}  {:>12}  {:>12}  {:>12}",
+            table.name,
+            table.state,
+            format!("{}/{}", table.slices_done, table.slices_total),
+            table.rows_copied,
+            table.rows_applied,
+            table.dead_letters
+        );
+        if let Some(reason) = &table.reason {
+            println!("  {:width$}  {reason}", "");
+        }
+    }
+}

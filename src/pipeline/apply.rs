@@ -1,0 +1,190 @@
+//! Applies one [`Work`] to the target, whatever it takes: the net changes first, row by row where a unique constraint
+//! refuses them, bisected where a row is refused.
+//!
+//! Everything here happens in one transaction of the target. A key that has to be read again from the source is
+//! written to the state before that transaction commits, so that a crash in between loses none.
+
+use super::filling::Work;
+use super::life::Lives;
+use super::route::touched_keys;
+use crate::net::{net_changes, row_by_row};
+use rowferry_api::{
+    Applied, Applier, Batch, Change, Error, ErrorKind, Key, Op, Position, Result, Row, Step, TableName, TableSchema,
+    Timestamp,
+};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A row that the target refused and that the policy lets go.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// The change as it was to be applied.
+    pub change: Change,
+    /// Why the target refused it.
+    pub reason: String,
+}
+
+/// What an applied work leaves to do.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Where the target stands now; `None` after a part.
+    pub position: Option<Position>,
+    /// When the source committed the last transaction of it.
+    pub committed_at: Option<Timestamp>,
+    /// Changes applied, by target table.
+    pub applied: HashMap<TableName, u64>,
+    /// Rows to read again, by target table; already written to the state.
+    pub again: Vec<(Arc<TableSchema>, Vec<Key>)>,
+    /// Rows let go; already written to the state.
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+/// Applies `work`. On an error nothing of it is in the target and the target's open transaction is rolled back.
+pub async fn apply(applier: &mut dyn Applier, work: Work, lives: &Lives) -> Result<Outcome> {
+    let result = try_apply(applier, work, lives).await;
+    if result.is_err() {
+        // The error at hand says more than one of the rollback would; a lost connection rolls back by itself.
+        let _ = applier.rollback().await;
+    }
+    result
+}
+
+async fn try_apply(applier: &mut dyn Applier, work: Work, lives: &Lives) -> Result<Outcome> {
+    let mut attempt = Attempt { applier, lives, again: Vec::new(), dead_letters: Vec::new() };
+    let position = work.end.as_ref().map(|end| end.position.clone());
+    let steps = net_changes(&work.changes);
+    // A partial update may find no row: that must be known before the commit.
+    let at_once = steps.iter().all(|step| !matches!(step, Step::Rows(rows) if !rows.updates.is_empty()));
+    let end = if at_once { position.clone() } else { None };
+    match attempt.send(steps, end.clone()).await {
+        Ok(()) if end.is_some() => {}
+        Ok(()) => attempt.commit(position.clone()).await?,
+        Err(error) if refuses_rows(&error) => {
+            attempt.row_by_row_or_bisect(&work.changes, error).await?;
+            attempt.commit(position.clone()).await?;
+        }
+        Err(error) => return Err(error),
+    }
+    let mut applied = HashMap::new();
+    for change in &work.changes {
+        match applied.get_mut(&change.table.name) {
+            Some(count) => *count += 1,
+            None => drop(applied.insert(change.table.name.clone(), 1)),
+        }
+    }
+    Ok(Outcome {
+        position,
+        committed_at: work.end.and_then(|end| end.committed_at),
+        applied,
+        again: gather(attempt.again),
+        dead_letters: attempt.dead_letters,
+    })
+}
+
+fn refuses_rows(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unique | ErrorKind::BadRow)
+}
+
+struct Attempt<'a> {
+    applier: &'a mut dyn Applier,
+    lives: &'a Lives,
+    again: Vec<(Arc<TableSchema>, Key)>,
+    dead_letters: Vec<DeadLetter>,
+}
+
+impl Attempt<'_> {
+    async fn send(&mut self, steps: Vec<Step>, end: Option<Position>) -> Result<()> {
+        let Applied { missing } = self.applier.apply(&Batch { steps, end }).await?;
+        self.again.extend(missing);
+        Ok(())
+    }
+
+    /// Commits what was applied as parts, once what has to be read again is on disk.
+    async fn commit(&mut self, position: Option<Position>) -> Result<()> {
+        self.lives.keep(&gather(self.again.clone()), &self.dead_letters, position.as_ref()).await?;
+        if position.is_some() { self.send(Vec::new(), position).await } else { Ok(()) }
+    }
+
+    /// The source's order may pass where the net change does not; else halves are tried until the row is alone.
+    async fn row_by_row_or_bisect(&mut self, changes: &[Change], error: Error) -> Result<()> {
+        if error.kind() == ErrorKind::Unique {
+            match self.send(row_by_row(changes), None).await {
+                Ok(()) => return Ok(()),
+                Err(error) if refuses_rows(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // Depth first and left to right, so that the source's order is kept.
+        let mut todo = vec![(changes, Some(error))];
+        while let Some((changes, refused)) = todo.pop() {
+            let refused = match refused {
+                Some(error) => error,
+                None => match self.send(row_by_row(changes), None).await {
+                    Ok(()) => continue,
+                    Err(error) if refuses_rows(&error) => error,
+                    Err(error) => return Err(error),
+                },
+            };
+            if let [change] = changes {
+                self.refused(change, refused)?;
+            } else {
+                let (first, second) = changes.split_at(changes.len() / 2);
+                todo.push((second, None));
+                todo.push((first, None));
+            }
+        }
+        Ok(())
+    }
+
+    /// One change that the target refuses by itself.
+    fn refused(&mut self, change: &Change, error: Error) -> Result<()> {
+        let name = &change.table.name;
+        let in_window = self.lives.in_window(name);
+        if in_window && error.kind() == ErrorKind::Unique {
+            // A state that the source never had: reading the row again removes what stands in its way.
+            self.again.extend(touched_keys(change).into_iter().map(|key| (change.table.clone(), key)));
+            return Ok(());
+        }
+        if self.lives.lets_bad_rows_go(name) {
+            self.dead_letters.push(DeadLetter { change: change.clone(), reason: error.to_string() });
+            return Ok(());
+        }
+        let key = touched_keys(change).first().map(ToString::to_string).unwrap_or_default();
+        let hint = format!(
+            "Mend the row or the target's table and start again: the change is still in the source's log. To go on without \
+             such rows set on_bad_row = \"dead_letter\" for {name}."
+        );
+        Err(error.within(format!("{} the row {key} of {name}", verb(&change.op))).hint(hint))
+    }
+}
+
+fn verb(op: &Op) -> &'static str {
+    match op {
+        Op::Insert(_) => "insert",
+        Op::Update { .. } => "update",
+        Op::Delete { .. } => "delete",
+        Op::Truncate => "truncate",
+    }
+}
+
+fn gather(keys: Vec<(Arc<TableSchema>, Key)>) -> Vec<(Arc<TableSchema>, Vec<Key>)> {
+    let mut tables: Vec<(Arc<TableSchema>, Vec<Key>)> = Vec::new();
+    for (table, key) in keys {
+        match tables.iter_mut().find(|(have, _)| have.name == table.name) {
+            Some((_, list)) => list.push(key),
+            None => tables.push((table, vec![key])),
+        }
+    }
+    tables
+}
+
+/// A row's encoded bytes, for a dead letter.
+pub fn encoded(op: &Op) -> (&'static str, Vec<u8>) {
+    let bytes = |row: &Row| row.as_bytes().to_vec();
+    match op {
+        Op::Insert(row) => ("insert", bytes(row)),
+        Op::Update { after, .. } => ("update", bytes(after)),
+        Op::Delete { .. } => ("delete", Vec::new()),
+        Op::Truncate => ("truncate", Vec::new()),
+    }
+}

@@ -1,0 +1,191 @@
+//! The batch that fills while the one before it commits. Pure.
+//!
+//! It holds whole source transactions in commit order, and at its end the beginning of one that has not ended yet.
+//! What is taken out is either a run of whole transactions with the position they reach, or, where a single
+//! transaction outgrows the budget, a part of it without a position.
+
+use rowferry_api::{Change, Position, Timestamp};
+
+/// Changes on their way to the target together.
+#[derive(Debug)]
+pub struct Work {
+    /// In source order.
+    pub changes: Vec<Change>,
+    /// Where the log stands after them; `None` for a part of a transaction that goes on.
+    pub end: Option<End>,
+}
+
+/// Where a run of whole transactions ends.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// The position to commit with it.
+    pub position: Position,
+    /// When the source committed the last of them; `None` if only the log moved on.
+    pub committed_at: Option<Timestamp>,
+}
+
+/// Changes that wait for the applier.
+#[derive(Debug, Default)]
+pub struct Filling {
+    changes: Vec<Change>,
+    /// `changes[..whole]` are of transactions that have ended.
+    whole: usize,
+    whole_bytes: usize,
+    bytes: usize,
+    end: Option<End>,
+    oldest: Option<Timestamp>,
+    transactions: u64,
+    /// Parts of the transaction that is open here are in an open transaction of the target.
+    parted: bool,
+}
+
+impl Filling {
+    /// Adds a change of the transaction that is open.
+    pub fn change(&mut self, change: Change) {
+        self.bytes += change.size_bytes();
+        self.changes.push(change);
+    }
+
+    /// The open transaction has ended.
+    pub fn commit(&mut self, position: Position, committed_at: Timestamp) {
+        self.whole = self.changes.len();
+        self.whole_bytes = self.bytes;
+        self.end = Some(End { position, committed_at: Some(committed_at) });
+        self.transactions += 1;
+        self.oldest.get_or_insert(committed_at);
+    }
+
+    /// The log moved on between transactions.
+    pub fn heartbeat(&mut self, position: Position) {
+        let committed_at = self.end.as_ref().and_then(|end| end.committed_at);
+        self.end = Some(End { position, committed_at });
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether whole transactions wait; a heartbeat alone does not count.
+    pub fn has_transactions(&self) -> bool {
+        self.transactions > 0
+    }
+
+    /// The position that [`take_whole`](Self::take_whole) would reach.
+    pub fn end(&self) -> Option<&Position> {
+        self.end.as_ref().map(|end| &end.position)
+    }
+
+    /// When the source committed the oldest transaction that waits.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.oldest
+    }
+
+    /// Whether a transaction of the target is open for parts sent before.
+    pub fn is_parted(&self) -> bool {
+        self.parted
+    }
+
+    /// Takes all whole transactions, and the log's progress after them.
+    pub fn take_whole(&mut self) -> Option<Work> {
+        let end = self.end.take()?;
+        let tail = self.changes.split_off(self.whole);
+        let changes = std::mem::replace(&mut self.changes, tail);
+        self.bytes -= self.whole_bytes;
+        self.whole = 0;
+        self.whole_bytes = 0;
+        self.oldest = None;
+        self.transactions = 0;
+        self.parted = false;
+        Some(Work { changes, end: Some(end) })
+    }
+
+    /// Takes what there is of the open transaction as a part, if no whole one waits and it has reached `limit` bytes.
+    pub fn take_part(&mut self, limit: usize) -> Option<Work> {
+        if self.end.is_some() || self.bytes < limit {
+            return None;
+        }
+        self.bytes = 0;
+        self.parted = true;
+        Some(Work { changes: std::mem::take(&mut self.changes), end: None })
+    }
+
+    /// The changes that wait, to bring them into a new form of their table.
+    pub fn changes_mut(&mut self) -> &mut [Change] {
+        &mut self.changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rowferry_api::{Cell, Dialect, Key, Op, TableName, TableSchema};
+    use std::sync::Arc;
+
+    fn table() -> Arc<TableSchema> {
+        Arc::new(TableSchema {
+            name: TableName::new("public", "t"),
+            dialect: Dialect::Postgres,
+            columns: Vec::new(),
+            computed: Vec::new(),
+            key: Vec::new(),
+            indexes: Vec::new(),
+            foreign_keys: Vec::new(),
+            types: Vec::new(),
+        })
+    }
+
+    fn delete(table: &Arc<TableSchema>, id: usize) -> Change {
+        let text = id.to_string();
+        let key = Key::from_cells([Cell::Text(text.as_bytes())]);
+        Change { table: table.clone(), op: Op::Delete { key } }
+    }
+
+    fn ids(work: &Work) -> Vec<String> {
+        let id = |change: &Change| match &change.op {
+            Op::Delete { key } => key.to_string(),
+            other => panic!("{other:?}"),
+        };
+        work.changes.iter().map(id).collect()
+    }
+
+    proptest! {
+        /// Whatever is taken when: all changes come out once and in order, a work with an end never splits a
+        /// transaction from changes before it, and a part is taken of a transaction that stands alone only.
+        #[test]
+        fn whole_transactions_come_out_in_order(transactions in prop::collection::vec((0..6usize, prop::bool::ANY), 1..30), limit in 200..1500usize) {
+            let table = table();
+            let mut filling = Filling::default();
+            let (mut id, mut out, mut ends) = (0, Vec::new(), Vec::new());
+            let mut committed = 0;
+            for (number, (changes, take)) in transactions.iter().enumerate() {
+                for _ in 0..*changes {
+                    filling.change(delete(&table, id));
+                    id += 1;
+                    if let Some(part) = filling.take_part(limit) {
+                        prop_assert_eq!(out.len() >= committed, true, "a part goes out after all that ended before it");
+                        out.extend(ids(&part));
+                    }
+                }
+                filling.commit(Position::new(number.to_string()), Timestamp(number as i64));
+                committed = id;
+                if *take {
+                    let work = filling.take_whole().unwrap();
+                    out.extend(ids(&work));
+                    ends.push((work.end.unwrap().position, out.len()));
+                    prop_assert_eq!(filling.bytes(), 0);
+                }
+            }
+            if let Some(work) = filling.take_whole() {
+                out.extend(ids(&work));
+            }
+            let expected: Vec<String> = (0..id).map(|id| format!("('{id}')")).collect();
+            prop_assert_eq!(out, expected);
+            for (position, changes) in ends {
+                let number: usize = position.as_str().parse().unwrap();
+                prop_assert_eq!(changes, transactions[..=number].iter().map(|(changes, _)| changes).sum::<usize>());
+            }
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! One connected run of a pipeline: decides what runs when.
+//!
+//! Two kinds of jobs write to the target, and never at the same time: *apply* (a batch of the log) and *copy* (ranges of
+//! tables). A range is read later than everything the log has said so far, so the log has to be replayed over it from
+//! before its read; if the log were applied between the read and the write, the write would put old rows over newer
+//! ones. So they take turns: with tables in step, one batch and one range a worker; while nothing is in step yet, ranges
+//! go on until the batch is full.
+
+use super::Env;
+use super::apply::{Outcome, apply};
+use super::board::Phase;
+use super::checkpoint::{AppliedTo, Checkpointer};
+use super::filling::{Filling, Work};
+use super::life::now_us;
+use super::reader::ReaderTask;
+use super::route::Router;
+use super::session::{self, Start};
+use super::{Request, Until};
+use crate::pipeline::worker::Worker;
+use rowferry_api::{
+    Applier, Created, Error, ErrorKind, Event, Finding, Position, Range, Replaced, Result, TableName, TableSchema,
+    Timestamp,
+};
+use rowferry_state::TableState;
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+mod catalog;
+mod copy;
+
+/// How often the catalog is looked at for changes that no row has announced.
+const CATALOG_EVERY: Duration = Duration::from_secs(5);
+/// How often an idle log's progress is written to the target.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
+/// Chunks of about 256 KiB (1 MiB with the events around it) that wait between the reader and the stream.
+const CHUNK_MEMORY_BYTES: u64 = 1 << 20;
+
+/// What a job came back with.
+enum Done {
+    Applied(Box<dyn Applier>, Box<Result<Outcome>>),
+    Started(Box<Worker>, TableName, Result<(Created, Vec<Range>)>),
+    Copied(Box<Worker>, TableName, usize, Result<Replaced>),
+    Finished(Box<Worker>, TableName, Result<Vec<Finding>>),
+}
+
+/// The state of one run.
+struct Stream<'a> {
+    env: &'a Env,
+    until: Until,
+    router: Router,
+    filling: Filling,
+    /// Events that were received and wait for a change of form before them.
+    events: VecDeque<Event>,
+    /// Absent while an apply job has it.
+    applier: Option<Box<dyn Applier>>,
+    workers: Vec<Box<Worker>>,
+    jobs: JoinSet<Done>,
+    copying: usize,
+    /// Copy jobs that may still start before the log has its turn.
+    copies_left: usize,
+    /// A transaction of the target is open for parts of one that is larger than the budget.
+    target_open: bool,
+    applied: Position,
+    goal: Option<Position>,
+    checkpointer: Checkpointer,
+    catalog_version: u64,
+    last_position_write: Instant,
+    copy: copy::Copying,
+}
+
+/// Runs until told to stop, until the goal, or until an error.
+pub(super) async fn run(
+    env: &Env,
+    until: Until,
+    mut stop: watch::Receiver<bool>,
+    requests: &mut mpsc::Receiver<Request>,
+) -> Result<()> {
+    env.board.figures().phase = Phase::Starting;
+    let start = session::start(env).await?;
+    let goal = if until == Until::CaughtUp { Some(env.source.head().await?) } else { None };
+    let (confirm, confirmed) = watch::channel(None);
+    let mut stream = Stream::open(env, until, &start, goal, confirm).await?;
+    for pending in start.alterations {
+        stream.alter(pending).await?;
+    }
+    stream.restore_routes();
+    stream.take_stored_requests().await?;
+    let logged: Vec<Arc<TableSchema>> = env.lives.lock().values().map(|life| life.chosen.logged.clone()).collect();
+    let reader = env.source.open_log(&start.position, &logged).await?;
+    let queue = (env.config.memory_bytes / 8 / CHUNK_MEMORY_BYTES).clamp(2, 64) as usize;
+    let mut reader = ReaderTask::spawn(reader, queue, confirmed);
+    env.board.figures().applied = Some(start.position.clone());
+    let result = stream.turn(&mut reader, &mut stop, requests).await;
+    stream.close(result).await
+}
+
+impl<'a> Stream<'a> {
+    async fn open(
+        env: &'a Env,
+        until: Until,
+        start: &Start,
+        goal: Option<Position>,
+        confirm: watch::Sender<Option<Position>>,
+    ) -> Result<Self> {
+        Ok(Self {
+            env,
+            until,
+            router: Router::default(),
+            filling: Filling::default(),
+            events: VecDeque::new(),
+            applier: Some(env.target.open_applier(&env.config.name).await?),
+            workers: Vec::new(),
+            jobs: JoinSet::new(),
+            copying: 0,
+            copies_left: env.config.snapshot_workers,
+            target_open: false,
+            applied: start.position.clone(),
+            goal,
+            checkpointer: Checkpointer::spawn(env.lives.clone(), confirm),
+            catalog_version: start.catalog_version,
+            last_position_write: Instant::now(),
+            copy: copy::Copying::default(),
+        })
+    }
+
+    fn restore_routes(&mut self) {
+        let lives = self.env.lives.lock();
+        for life in lives.values() {
+            self.router.set(life.chosen.source.schema.clone(), life.chosen.target.clone(), life.is_open());
+        }
+    }
+
+    /// The loop. One turn starts what can start and waits for whatever happens first.
+    async fn turn(
+        &mut self,
+        reader: &mut ReaderTask,
+        stop: &mut watch::Receiver<bool>,
+        requests: &mut mpsc::Receiver<Request>,
+    ) -> Result<()> {
+        let mut catalog = tokio::time::interval_at(Instant::now() + CATALOG_EVERY, CATALOG_EVERY);
+        let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT_EVERY, HEARTBEAT_EVERY);
+        loop {
+            self.route_events().await?;
+            self.promote().await?;
+            self.dispatch().await?;
+            self.show();
+            if self.is_done().await? {
+                return Ok(());
+            }
+            let room = self.filling.bytes() < self.fill_limit();
+            tokio::select! {
+                Some(done) = self.jobs.join_next() => {
+                    let done = done.map_err(|error| Error::new(ErrorKind::Other, "a job ended in a panic").because(error))?;
+                    self.done(done).await?;
+                }
+                chunk = reader.chunks.recv(), if room => {
+                    self.env.board.figures().heard_us = Some(now_us());
+                    self.events.extend(chunk.unwrap_or_else(|| Err(ReaderTask::closed()))?);
+                }
+                _ = catalog.tick() => self.look_at_catalog(false).await?,
+                _ = heartbeat.tick() => {}
+                Some(request) = requests.recv() => self.request(request).await?,
+                _ = stop.wait_for(|stop| *stop) => return self.drain().await,
+            }
+            if self.checkpointer.has_failed() {
+                return Err(Error::new(ErrorKind::Other, "write the checkpoint"));
+            }
+        }
+    }
+
+    /// Bytes that the batch being filled may hold, and parts of a large transaction reach.
+    fn fill_limit(&self) -> usize {
+        usize::try_from(self.env.config.memory_bytes / 4).unwrap_or(usize::MAX)
+    }
+
+    /// Moves events into the batch being filled, up to its limit.
+    async fn route_events(&mut self) -> Result<()> {
+        while let Some(event) = self.events.pop_front() {
+            match event {
+                Event::Begin { .. } => {}
+                Event::Schema(form) => {
+                    let known = {
+                        let lives = self.env.lives.lock();
+                        lives.get(&form.name).map(|life| life.chosen.logged.clone())
+                    };
+                    if known.is_some_and(|known| self.router.is_news(&form, &known)) {
+                        self.look_at_catalog(true).await?;
+                    }
+                }
+                Event::Change(change) => {
+                    if let Some(change) = self.router.route(change) {
+                        self.filling.change(change);
+                    }
+                }
+                Event::Commit { position, committed_at } => {
+                    self.env.board.figures().read = Some(position.clone());
+                    self.filling.commit(position, committed_at);
+                }
+                Event::Heartbeat { position } => {
+                    self.env.board.figures().read = Some(position.clone());
+                    self.filling.heartbeat(position);
+                }
+                Event::Dropped(table) => self.gone(&table).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the jobs whose turn it is.
+    async fn dispatch(&mut self) -> Result<()> {
+        let copies_wait = self.copies_wait();
+        if self.copying == 0
+            && let Some(applier) = self.applier.take()
+        {
+            match self.next_work(copies_wait) {
+                Some(work) => self.start_apply(applier, work),
+                None => self.applier = Some(applier),
+            }
+        }
+        if self.applier.is_none() || self.target_open || !copies_wait {
+            return Ok(());
+        }
+        if !self.log_is_urgent() {
+            self.copies_left = self.env.config.snapshot_workers;
+        }
+        self.dispatch_copies().await
+    }
+
+    fn start_apply(&mut self, mut applier: Box<dyn Applier>, work: Work) {
+        let lives = self.env.lives.clone();
+        self.target_open = work.end.is_none();
+        self.jobs.spawn(async move {
+            let result = apply(&mut *applier, work, &lives).await;
+            Done::Applied(applier, Box::new(result))
+        });
+    }
+
+    /// What to apply now, if it is the log's turn.
+    fn next_work(&mut self, copies_wait: bool) -> Option<Work> {
+        if copies_wait && !self.target_open && (!self.log_is_urgent() || self.copies_left > 0) {
+            return None;
+        }
+        if self.filling.has_transactions() || (self.filling.end().is_some() && self.position_is_wanted()) {
+            return self.filling.take_whole();
+        }
+        self.filling.take_part(self.fill_limit())
+    }
+
+    /// The log must not wait until the copies are through.
+    fn log_is_urgent(&self) -> bool {
+        let full = self.filling.bytes() >= self.fill_limit();
+        let in_step = || self.env.lives.lock().values().any(|life| life.state == TableState::Streaming);
+        full || (self.filling.has_transactions() && in_step()) || self.heartbeat_is_due()
+    }
+
+    fn heartbeat_is_due(&self) -> bool {
+        self.filling.end().is_some() && self.last_position_write.elapsed() >= HEARTBEAT_EVERY
+    }
+
+    /// Whether it is worth a commit to write a position without changes.
+    fn position_is_wanted(&self) -> bool {
+        let waits = self.goal.is_some() || self.env.lives.lock().values().any(|life| life.in_window());
+        waits || self.heartbeat_is_due()
+    }
+
+    async fn done(&mut self, done: Done) -> Result<()> {
+        match done {
+            Done::Applied(applier, outcome) => {
+                let outcome = (*outcome)?;
+                self.applier = Some(applier);
+                self.copies_left = self.env.config.snapshot_workers;
+                self.applied(outcome);
+                Ok(())
+            }
+            copied => self.copy_done(copied).await,
+        }
+    }
+
+    fn applied(&mut self, outcome: Outcome) {
+        let mut changes = 0;
+        {
+            let mut lives = self.env.lives.lock();
+            for life in lives.values_mut() {
+                let rows = outcome.applied.get(&life.chosen.target.name).copied().unwrap_or(0);
+                life.rows_applied += rows;
+                changes += rows;
+            }
+        }
+        for letter in &outcome.dead_letters {
+            tracing::warn!(table = %letter.change.table.name, reason = %letter.reason, "row let go as a dead letter");
+        }
+        for (table, keys) in &outcome.again {
+            tracing::info!(table = %table.name, keys = keys.len(), "rows to read again from the source");
+        }
+        let mut figures = self.env.board.figures();
+        figures.changes_applied += changes;
+        if let Some(position) = outcome.position {
+            self.target_open = false;
+            self.last_position_write = Instant::now();
+            self.applied = position.clone();
+            figures.batches += 1;
+            figures.applied = Some(position.clone());
+            self.checkpointer.applied(AppliedTo { position, committed_at: outcome.committed_at });
+        }
+    }
+
+    fn passed(&self, position: &Position) -> Result<bool> {
+        Ok(matches!(
+            self.env.source.compare(&self.applied, position)?,
+            Some(Ordering::Equal | Ordering::Greater)
+        ))
+    }
+
+    fn show(&self) {
+        let phase = {
+            let lives = self.env.lives.lock();
+            let any = |state| lives.values().any(|life| life.state == state);
+            if any(TableState::Pending) || any(TableState::Copying) {
+                Phase::Copying
+            } else if any(TableState::CatchingUp) {
+                Phase::CatchingUp
+            } else if any(TableState::Halted) {
+                Phase::Halted
+            } else {
+                Phase::Streaming
+            }
+        };
+        let mut figures = self.env.board.figures();
+        figures.phase = phase;
+        figures.waiting_since = self.filling.oldest();
+        let caught_up = self.applier.is_some() && !self.filling.has_transactions();
+        if caught_up {
+            figures.behind_since_us = None;
+        } else {
+            let since = figures.waiting_since.unwrap_or(Timestamp(now_us()));
+            figures.behind_since_us.get_or_insert(since.0);
+        }
+    }
+
+    async fn is_done(&mut self) -> Result<bool> {
+        if self.until != Until::CaughtUp || !self.jobs.is_empty() || self.copies_wait() {
+            return Ok(false);
+        }
+        let Some(goal) = &self.goal else { return Ok(false) };
+        if !self.passed(goal)? || self.env.lives.lock().values().any(|life| life.in_window()) {
+            return Ok(false);
+        }
+        // A change of form that no row has announced belongs to what the source was at the start.
+        self.look_at_catalog(false).await?;
+        Ok(!self.copies_wait() && !self.env.lives.lock().values().any(|life| life.in_window()))
+    }
+
+    /// Applies the whole transactions at hand and ends; ranges that are being copied are given up and copied again later.
+    async fn drain(&mut self) -> Result<()> {
+        while self.applier.is_none() {
+            match self.jobs.join_next().await {
+                Some(Ok(Done::Applied(applier, outcome))) => {
+                    let outcome = (*outcome)?;
+                    self.applier = Some(applier);
+                    self.applied(outcome);
+                }
+                Some(_) => {}
+                None => return Ok(()),
+            }
+        }
+        let Some(mut applier) = self.applier.take() else { return Ok(()) };
+        self.jobs.shutdown().await;
+        if self.copying == 0
+            && let Some(work) = self.filling.take_whole()
+        {
+            let outcome = apply(&mut *applier, work, &self.env.lives).await?;
+            self.applied(outcome);
+        } else if self.target_open {
+            applier.rollback().await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the jobs, writes what there is to write. The first error counts.
+    async fn close(mut self, result: Result<()>) -> Result<()> {
+        self.jobs.shutdown().await;
+        for life in self.env.lives.lock().values_mut() {
+            life.slices.iter_mut().for_each(|slice| slice.running = false);
+        }
+        let names: Vec<TableName> = self.env.lives.lock().keys().cloned().collect();
+        let mut saved = Ok(());
+        for name in names {
+            saved = saved.and(self.env.lives.save(&name, false).await);
+        }
+        let closed = self.checkpointer.close().await;
+        result.and(saved).and(closed)
+    }
+}

@@ -1,0 +1,152 @@
+//! Changes of form: new tables, new columns, wider types, new labels. The catalog leads, the log only tells when to look.
+//!
+//! The target is altered before rows of the new form are applied, never inside a transaction of the target; rows of older
+//! forms that still come are lifted into the new form on the way.
+
+use super::Stream;
+use crate::pipeline::forms::{self, Chosen};
+use crate::pipeline::life::Life;
+use crate::pipeline::session::{self, PendingAlteration};
+use rowferry_api::{Error, ErrorKind, Result, TableName};
+use rowferry_state::TableState;
+use std::collections::BTreeMap;
+
+impl Stream<'_> {
+    /// Looks at the catalog, and at its tables if its version is another. `needed`: rows wait for what it says.
+    pub(super) async fn look_at_catalog(&mut self, needed: bool) -> Result<()> {
+        if self.target_open && !needed {
+            return Ok(());
+        }
+        let version = self.env.source.catalog_version().await?;
+        if version == self.catalog_version && !needed {
+            return Ok(());
+        }
+        let tables = self.env.source.tables().await?;
+        let chosen = forms::choose(&tables, &self.env.config, &*self.env.target)?;
+        let mut chosen: BTreeMap<TableName, Chosen> =
+            chosen.into_iter().map(|table| (table.name().clone(), table)).collect();
+        let known: Vec<TableName> = self.env.lives.lock().keys().cloned().collect();
+        for name in known {
+            match chosen.remove(&name) {
+                Some(table) => self.compare(&name, table).await?,
+                None => self.gone(&name).await?,
+            }
+        }
+        self.add_tables(chosen).await?;
+        self.catalog_version = version;
+        Ok(())
+    }
+
+    async fn compare(&mut self, name: &TableName, table: Chosen) -> Result<()> {
+        let pending = {
+            let mut lives = self.env.lives.lock();
+            let Some(life) = lives.get_mut(name) else { return Ok(()) };
+            life.chosen.source.estimated_rows = table.source.estimated_rows;
+            if life.chosen.source.schema == table.source.schema && life.chosen.logged == table.logged {
+                return Ok(());
+            }
+            life.chosen = table;
+            match life.state {
+                TableState::Halted | TableState::Pending => None,
+                _ => session::compare_forms(life),
+            }
+        };
+        match pending {
+            Some(pending) => self.alter(pending).await,
+            None => self.reroute(name).await,
+        }
+    }
+
+    async fn reroute(&mut self, name: &TableName) -> Result<()> {
+        let route = {
+            let lives = self.env.lives.lock();
+            lives.get(name).map(|life| {
+                (life.chosen.source.schema.clone(), life.chosen.target.clone(), life.is_open())
+            })
+        };
+        if let Some((read, target, open)) = route {
+            self.router.set(read, target.clone(), open);
+            self.router.relift(self.filling.changes_mut(), &target);
+        }
+        self.env.lives.save(name, false).await
+    }
+
+    /// Carries a change of form to the target, and routes rows in the new form from then on.
+    pub(super) async fn alter(&mut self, pending: PendingAlteration) -> Result<()> {
+        self.wait_for_jobs().await?;
+        if self.target_open {
+            return Err(Error::new(
+                ErrorKind::Transient,
+                format!("{} changed its form inside a large transaction: read it again under the new form", pending.table),
+            ));
+        }
+        let form = self.env.lives.lock().get(&pending.table).map(|life| life.chosen.target.clone());
+        let (Some(form), Some(applier)) = (form, self.applier.as_mut()) else { return Ok(()) };
+        let what = crate::evolve::describe(&pending.alterations);
+        if let Err(error) = applier.alter(&form, &pending.alterations).await {
+            return match error.kind() {
+                ErrorKind::Schema | ErrorKind::BadRow | ErrorKind::Denied => {
+                    let reason = format!("carry over a change of form ({what}): {error}");
+                    self.halt(&pending.table, reason).await
+                }
+                _ => Err(error),
+            };
+        }
+        tracing::info!(table = %pending.table, "form changed: {what}");
+        if let Some(life) = self.env.lives.lock().get_mut(&pending.table) {
+            life.taken = life.chosen.source.schema.clone();
+        }
+        // Idle connections of workers may have prepared statements of the old form.
+        self.workers.clear();
+        self.reroute(&pending.table).await?;
+        if pending.copy_again {
+            tracing::info!(table = %pending.table, "a new column's values are known to the source only: copying again");
+            self.resync(std::slice::from_ref(&pending.table)).await?;
+        }
+        Ok(())
+    }
+
+    /// A table that the source no longer has.
+    pub(super) async fn gone(&mut self, name: &TableName) -> Result<()> {
+        let carried = self.env.lives.lock().get(name).is_some_and(|life| life.state != TableState::Halted);
+        if !carried {
+            return Ok(());
+        }
+        let reason = format!(
+            "{name} is gone at the source (dropped or renamed); its rows stay at the target. Leave it out with \"!{name}\", or \
+             rename it back"
+        );
+        self.halt(name, reason).await
+    }
+
+    async fn add_tables(&mut self, chosen: BTreeMap<TableName, Chosen>) -> Result<()> {
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        for (name, table) in chosen {
+            tracing::info!(table = %name, "new table");
+            let life = session::refuse_keyless(Life::new(table));
+            let life = self.refuse_unfit(life).await?;
+            self.router.set(life.chosen.source.schema.clone(), life.chosen.target.clone(), false);
+            self.env.lives.lock().insert(name.clone(), life);
+            self.env.lives.save(&name, true).await?;
+        }
+        // What the log carries must include the new tables before the first range of them is read.
+        self.env.source.prepare(&session::carried(self.env), Some(&self.applied)).await.map(drop)
+    }
+
+    /// A new table that stands in the way of a rule halts by itself instead of taking the pipeline down.
+    async fn refuse_unfit(&self, mut life: Life) -> Result<Life> {
+        if life.state == TableState::Halted {
+            return Ok(life);
+        }
+        let findings = session::check(self.env, std::slice::from_ref(&life.chosen)).await?;
+        let name = life.chosen.name().to_string();
+        let about = findings.iter().filter(|finding| finding.subject.contains(&name));
+        let about: Vec<_> = about.cloned().collect();
+        if let Err(error) = session::refuse_blocked(&about) {
+            session::halt(&mut life, error.to_string());
+        }
+        Ok(life)
+    }
+}
