@@ -1,0 +1,15 @@
+//! What tests stand on: private PostgreSQL servers, databases in them, the `rowferry` process, and a comparison of
+//! stores value by value that shares no code with rowferry.
+//!
+//! Deliberately no mocks and no containers: every server is a real one, started from the binaries of the machine,
+//! on loopback, and gone when the test process is gone, however it ends. Failures panic with what was tried: this
+//! crate is only ever used by tests.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod database;
+mod postgres;
+mod template;
+
+pub use database::Database;
+pub use postgres::{Options, Postgres};
