@@ -48,20 +48,23 @@ impl Database {
         self.client().await.batch_execute(sql).await
     }
 
-    /// The rows of a query, all values as the server's text.
+    /// The rows of a query, all values as the server's text. Statements without rows may stand before it.
     pub async fn query_text(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        let messages = self
-            .client()
+        self.try_query_text(sql)
             .await
-            .simple_query(sql)
-            .await
-            .unwrap_or_else(|error| panic!("{error:?} in: {sql}"));
+            .unwrap_or_else(|error| panic!("{error:?} in: {sql}"))
+    }
+
+    /// The same, with the error for the caller.
+    pub async fn try_query_text(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, tokio_postgres::Error> {
+        let messages = self.client().await.simple_query(sql).await?;
         let rows = messages.iter().filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
-        rows.map(|row| (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
-            .collect()
+        Ok(rows
+            .map(|row| (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
+            .collect())
     }
 
     /// The single value of a query; panics if there is none or it is NULL.

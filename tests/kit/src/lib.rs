@@ -7,9 +7,14 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+pub mod compare;
 mod database;
 mod postgres;
+mod process;
+pub mod psql;
+mod sqlite;
 mod template;
 
 pub use database::Database;
 pub use postgres::{Options, Postgres};
+pub use process::{Ended, Rowferry, Running};

@@ -1,5 +1,7 @@
 //! The kit's own promises: servers start, are private, survive a restart, and are gone after their process.
 
+#![allow(clippy::unwrap_used)]
+
 use rowferry_testkit::{Options, Postgres};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
