@@ -1,0 +1,67 @@
+//! One record on disk: `magic[2] | version u16 | length u32 | payload (bincode) | crc32 u32`, little endian. bincode does
+//! not describe itself, so the version says which struct the payload is; older versions stay readable.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+const MAGIC: [u8; 2] = *b"RF";
+const HEADER_BYTES: usize = 8;
+const CRC_BYTES: usize = 4;
+
+/// A kind of record. The current struct is what is written; `read` knows every version that was ever written.
+pub(crate) trait Record: Sized {
+    /// The version that is written now.
+    const VERSION: u16;
+    /// What is written.
+    type Stored: Serialize;
+
+    fn to_stored(&self) -> Self::Stored;
+    /// Reads a payload of this version; `None` if the version is not known or the payload is not of it.
+    fn read(version: u16, payload: &[u8]) -> Option<Self>;
+}
+
+/// Reads a payload whose whole length must be used.
+pub(crate) fn payload<T: DeserializeOwned>(payload: &[u8]) -> Option<T> {
+    bincode::deserialize(payload).ok()
+}
+
+pub(crate) fn encode<R: Record>(record: &R) -> Vec<u8> {
+    let payload = bincode::serialize(&record.to_stored()).expect("plain structs always serialize into memory");
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len() + CRC_BYTES);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&R::VERSION.to_le_bytes());
+    bytes.extend_from_slice(
+        &u32::try_from(payload.len())
+            .expect("a record is far smaller than 4 GiB")
+            .to_le_bytes(),
+    );
+    bytes.extend_from_slice(&payload);
+    let crc = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// What is wrong with the bytes, for the message.
+pub(crate) fn decode<R: Record>(bytes: &[u8]) -> Result<R, String> {
+    let (body, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or("a record is cut short")?;
+    let (header, payload) = body
+        .split_first_chunk::<HEADER_BYTES>()
+        .ok_or("a record is cut short")?;
+    let [m0, m1, v0, v1, l0, l1, l2, l3] = *header;
+    if [m0, m1] != MAGIC {
+        return Err("a record does not begin as rowferry writes it".into());
+    }
+    if u32::from_le_bytes([l0, l1, l2, l3]) as usize != payload.len() {
+        return Err("a record is cut short".into());
+    }
+    if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
+        return Err("a record's checksum is wrong".into());
+    }
+    let version = u16::from_le_bytes([v0, v1]);
+    R::read(version, payload).ok_or_else(|| match version {
+        version if version > R::VERSION => {
+            format!("a record has version {version}: it was written by a newer rowferry")
+        }
+        version => format!("a record of version {version} cannot be read"),
+    })
+}

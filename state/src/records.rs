@@ -1,0 +1,146 @@
+//! The records. Positions, ranges and schemas are text here; their owners parse them.
+
+use crate::record::{Record, payload};
+use serde::{Deserialize, Serialize};
+
+/// Who both ends of a pipeline are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OriginRecord {
+    /// The source's identity.
+    pub source: String,
+    /// The target's identity.
+    pub target: String,
+    /// How messages name the source.
+    pub source_name: String,
+    /// How messages name the target.
+    pub target_name: String,
+}
+
+/// Where a pipeline stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointRecord {
+    /// Everything up to here is in the target.
+    pub position: String,
+    /// When the source committed the last transaction before it (microseconds since 1970).
+    pub committed_at_us: Option<i64>,
+    /// When this was written (microseconds since 1970).
+    pub saved_at_us: i64,
+}
+
+/// Where a table stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TableState {
+    /// Nothing of it is copied yet.
+    Pending,
+    /// Its slices are being copied.
+    Copying,
+    /// Copied; the log has not passed its high yet.
+    CatchingUp,
+    /// In step.
+    Streaming,
+    /// Stopped, with a reason.
+    Halted,
+}
+
+/// A table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableRecord {
+    /// Where it stands.
+    pub state: TableState,
+    /// Why it is halted.
+    pub reason: Option<String>,
+    /// The form that the target's table has taken.
+    pub schema_json: String,
+    /// Its name at the target.
+    pub target: String,
+    /// It is consistent once the log has passed this.
+    pub high: Option<String>,
+    /// Rows written by slices.
+    pub rows_copied: u64,
+    /// Changes applied from the log.
+    pub rows_applied: u64,
+    /// Rows that the target refused.
+    pub dead_letters: u64,
+    /// Slices replace what is there instead of filling an empty table.
+    pub replace: bool,
+    /// Secondary indexes are built.
+    pub finished: bool,
+}
+
+/// A part of a table to copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SliceRecord {
+    /// Which part.
+    pub range_json: String,
+    /// It is in the target.
+    pub done: bool,
+    /// The source's head after it was written, where it is kept for each slice.
+    pub high: Option<String>,
+    /// Rows written.
+    pub rows: u64,
+    /// Bytes read.
+    pub bytes: u64,
+}
+
+/// Something asked for while no process ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestRecord {
+    /// What is asked for.
+    pub kind: String,
+    /// For which table.
+    pub table: Option<String>,
+    /// Anything more.
+    pub detail: String,
+}
+
+/// A change that the target refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterRecord {
+    /// The table at the source.
+    pub table: String,
+    /// The position that its batch reached.
+    pub position: Option<String>,
+    /// When it was refused (microseconds since 1970).
+    pub at_us: i64,
+    /// Why.
+    pub reason: String,
+    /// Encoded key.
+    pub key: Vec<u8>,
+    /// insert, update or delete.
+    pub op: String,
+    /// Encoded row.
+    pub row: Vec<u8>,
+    /// The form that the row follows.
+    pub schema_json: String,
+}
+
+/// A record whose version 1 is the struct as it is. When a field is added, the struct of today becomes a private `...V1`
+/// with a `From`, `VERSION` becomes 2, and `read` gets a line.
+macro_rules! version_1 {
+    ($($record:ty),+) => {$(
+        impl Record for $record {
+            const VERSION: u16 = 1;
+            type Stored = Self;
+
+            fn to_stored(&self) -> Self {
+                self.clone()
+            }
+
+            fn read(version: u16, bytes: &[u8]) -> Option<Self> {
+                match version {
+                    1 => payload(bytes),
+                    _ => None,
+                }
+            }
+        }
+    )+};
+}
+
+version_1!(
+    OriginRecord,
+    CheckpointRecord,
+    TableRecord,
+    SliceRecord,
+    RequestRecord,
+    DeadLetterRecord
+);
