@@ -31,9 +31,6 @@ pub async fn run(cli: Cli) -> ExitCode {
     if let Command::Config(command) = &cli.command {
         return config::run(command, &cli);
     }
-    if let Command::Completions(shell) = &cli.command {
-        return config::completions(shell);
-    }
     let config = match Config::load(&cli.config) {
         Ok(config) => config,
         Err(error) => {
@@ -47,7 +44,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Status(args) => status::run(&config, args, cli.json).await,
         Command::Verify(args) => verify::run(&config, args, cli.json).await,
         Command::Resync(args) => resync::run(&config, args, cli.json).await,
-        Command::Config(_) | Command::Completions(_) => Ok(OK),
+        Command::Config(_) => Ok(OK),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -1,0 +1,281 @@
+//! The configuration: what a user typed (`typed`) becomes what is valid (the types here) once, at the edge.
+//!
+//! Every error names the file, line and column, and shows the line with secrets blacked out.
+
+mod error;
+mod names;
+mod secret;
+mod typed;
+
+pub use error::ConfigError;
+pub use names::{ColumnPatterns, TablePatterns};
+
+use error::Problem;
+use rowferry_api::TableName;
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A valid configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file that it came from.
+    pub path: PathBuf,
+    /// Where checkpoints are kept; relative paths are taken from the file's directory.
+    pub state_dir: PathBuf,
+    /// In the order of their names.
+    pub pipelines: Vec<PipelineConfig>,
+}
+
+/// One pipeline.
+#[derive(Debug, Clone)]
+pub struct PipelineConfig {
+    /// Its name.
+    pub name: String,
+    /// Where changes come from.
+    pub source: Endpoint,
+    /// Where they go.
+    pub target: Endpoint,
+    /// Which tables.
+    pub tables: TablePatterns,
+    /// Bytes that changes on their way may take.
+    pub memory_bytes: u64,
+    /// Ranges copied side by side.
+    pub snapshot_workers: usize,
+    /// Rows of one range, about.
+    pub slice_rows: u64,
+    defaults: TableConfig,
+    table: BTreeMap<String, TableConfig>,
+}
+
+impl PipelineConfig {
+    /// What holds for a table, by its name at the source.
+    pub fn table_config(&self, name: &TableName) -> TableConfig {
+        self.table.get(&name.to_string()).unwrap_or(&self.defaults).clone()
+    }
+}
+
+/// A source or target: its kind, and options that only its connector knows. Debug shows no secret.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// `postgres`, `sqlite`, ...
+    pub kind: String,
+    /// The options, as text with secrets filled in.
+    options: BTreeMap<String, SecretString>,
+    /// The configuration's directory, which relative paths start from.
+    pub base: PathBuf,
+}
+
+impl Endpoint {
+    /// An option's text.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.options.get(name).map(secrecy::ExposeSecret::expose_secret)
+    }
+}
+
+/// What holds for one table.
+#[derive(Debug, Clone, Default)]
+pub struct TableConfig {
+    /// Columns that identify a row, instead of its primary key.
+    pub key: Option<Vec<String>>,
+    /// Its name at the target.
+    pub target: Option<String>,
+    /// Which columns travel.
+    pub columns: ColumnPatterns,
+    /// What a change of form does.
+    pub on_schema_change: OnSchemaChange,
+    /// What a row does that the target refuses.
+    pub on_bad_row: OnBadRow,
+}
+
+/// What a change of a table's form at the source does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnSchemaChange {
+    /// Carries it over where nothing is lost.
+    #[default]
+    Evolve,
+    /// Halts the table.
+    Halt,
+}
+
+/// What a row does that the target refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBadRow {
+    /// Stops the pipeline before it.
+    #[default]
+    Halt,
+    /// Puts it aside with the reason and goes on.
+    DeadLetter,
+}
+
+impl Config {
+    /// Reads and validates a file. Reads the environment and the files that `${...}` names; touches nothing else.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
+        Self::parse(path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        typed::read(text).and_then(|typed| valid(path, typed)).map_err(|problems| ConfigError::new(path, text, problems))
+    }
+
+    /// The JSON schema of a configuration file.
+    pub fn json_schema() -> serde_json::Value {
+        schemars::schema_for!(typed::File).to_value()
+    }
+}
+
+/// Memory below which a pipeline could not hold a batch and read the next.
+const LEAST_MEMORY_BYTES: u64 = 8 << 20;
+/// Copying more ranges side by side than this hurts a source more than it helps.
+const MOST_WORKERS: u64 = 64;
+
+fn valid(path: &Path, typed: typed::File) -> Result<Config, Vec<Problem>> {
+    let base = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+    let mut problems = Vec::new();
+    let state_dir = match &typed.state_dir {
+        None => base.join("rowferry-state"),
+        Some(dir) => base.join(typed::text(dir, &mut problems)),
+    };
+    let mut pipelines = Vec::new();
+    for (name, pipeline) in typed.pipeline {
+        pipelines.extend(valid_pipeline(name.into_inner(), pipeline.into_inner(), &base, &mut problems));
+    }
+    if pipelines.is_empty() && problems.is_empty() {
+        problems.push(Problem::new(0..0, "there is no pipeline", "Add a section [pipeline.NAME] with source, target and tables."));
+    }
+    pipelines.sort_by(|a, b| a.name.cmp(&b.name));
+    if problems.is_empty() { Ok(Config { path: path.to_owned(), state_dir, pipelines }) } else { Err(problems) }
+}
+
+fn valid_pipeline(
+    name: String,
+    typed: typed::Pipeline,
+    base: &Path,
+    problems: &mut Vec<Problem>,
+) -> Option<PipelineConfig> {
+    let before = problems.len();
+    let source = endpoint(&typed.source, crate::connect::Role::Source, base, problems);
+    let target = endpoint(&typed.target, crate::connect::Role::Target, base, problems);
+    let tables = names::table_patterns(&typed.tables, problems);
+    let defaults = TableConfig {
+        on_schema_change: typed.on_schema_change.unwrap_or_default(),
+        on_bad_row: typed.on_bad_row.unwrap_or_default(),
+        ..TableConfig::default()
+    };
+    let mut table = BTreeMap::new();
+    for (key, section) in typed.table {
+        let span = key.span();
+        let key = key.into_inner();
+        if !tables.matches(&names::table_name(&key)) {
+            problems.push(Problem::new(
+                span,
+                format!("no pattern of `tables` matches table \"{key}\""),
+                "Write it as \"schema.table\", or add a pattern to `tables`.",
+            ));
+        }
+        table.insert(key, table_config(section.into_inner(), &defaults, problems));
+    }
+    let memory_bytes = typed.memory.map_or(64 << 20, |memory| size(&memory, problems));
+    let workers = typed.snapshot_workers.map_or(2, |workers| at_least_one(&workers, MOST_WORKERS, problems));
+    let slice_rows = typed.slice_rows.map_or(100_000, |rows| at_least_one(&rows, u64::from(u32::MAX), problems));
+    (problems.len() == before).then_some(())?;
+    Some(PipelineConfig {
+        name,
+        source: source?,
+        target: target?,
+        tables,
+        memory_bytes,
+        snapshot_workers: usize::try_from(workers).unwrap_or(1),
+        slice_rows,
+        defaults,
+        table,
+    })
+}
+
+fn table_config(typed: typed::Table, defaults: &TableConfig, problems: &mut Vec<Problem>) -> TableConfig {
+    TableConfig {
+        key: typed.key,
+        target: typed.target,
+        columns: names::column_patterns(typed.columns.as_deref().unwrap_or_default(), problems),
+        on_schema_change: typed.on_schema_change.unwrap_or(defaults.on_schema_change),
+        on_bad_row: typed.on_bad_row.unwrap_or(defaults.on_bad_row),
+    }
+}
+
+fn endpoint(
+    typed: &toml::Spanned<BTreeMap<toml::Spanned<String>, toml::Spanned<toml::Value>>>,
+    role: crate::connect::Role,
+    base: &Path,
+    problems: &mut Vec<Problem>,
+) -> Option<Endpoint> {
+    let options = typed.get_ref();
+    let Some((_, kind)) = options.iter().find(|(name, _)| name.get_ref() == "kind") else {
+        let kinds = crate::connect::kinds(role).join(", ");
+        problems.push(Problem::new(typed.span(), format!("{role} has no `kind`"), format!("Kinds of {role}: {kinds}.")));
+        return None;
+    };
+    let kind_text = typed::value_text(kind, problems)?;
+    let Some(known) = crate::connect::options(role, &kind_text) else {
+        let kinds = crate::connect::kinds(role);
+        problems.push(Problem::unknown(kind.span(), &format!("kind of {role}"), &kind_text, &kinds));
+        return None;
+    };
+    let mut values = BTreeMap::new();
+    for (name, value) in options.iter().filter(|(name, _)| name.get_ref() != "kind") {
+        if !known.iter().any(|option| option.name == name.get_ref()) {
+            let names: Vec<&str> = known.iter().map(|option| option.name).collect();
+            problems.push(Problem::unknown(name.span(), &format!("key of a {kind_text} {role}"), name.get_ref(), &names));
+            continue;
+        }
+        let text = typed::value_text(value, problems)?;
+        values.insert(name.get_ref().clone(), SecretString::from(text));
+    }
+    for option in known.iter().filter(|option| option.required && !values.contains_key(option.name)) {
+        problems.push(Problem::new(
+            typed.span(),
+            format!("{role} of kind {kind_text} has no `{}`", option.name),
+            format!("Add {} = \"...\": {}.", option.name, option.help),
+        ));
+    }
+    Some(Endpoint { kind: kind_text, options: values, base: base.to_owned() })
+}
+
+fn size(typed: &toml::Spanned<String>, problems: &mut Vec<Problem>) -> u64 {
+    let text = typed.get_ref().trim();
+    let digits = text.len() - text.trim_start_matches(|char: char| char.is_ascii_digit()).len();
+    let unit: Option<u64> = match text[digits..].trim() {
+        "" | "B" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        _ => None,
+    };
+    let bytes = unit.and_then(|unit| text[..digits].parse::<u64>().ok()?.checked_mul(unit));
+    match bytes {
+        Some(bytes) if bytes >= LEAST_MEMORY_BYTES => bytes,
+        Some(_) => {
+            problems.push(Problem::new(typed.span(), format!("{text} is too little memory"), "The least is 8MiB."));
+            0
+        }
+        None => {
+            let help = "Write a whole number and a unit: \"64MiB\", \"1GiB\".";
+            problems.push(Problem::new(typed.span(), format!("\"{text}\" is not a size"), help));
+            0
+        }
+    }
+}
+
+fn at_least_one(typed: &toml::Spanned<u64>, most: u64, problems: &mut Vec<Problem>) -> u64 {
+    let number = *typed.get_ref();
+    if !(1..=most).contains(&number) {
+        problems.push(Problem::new(typed.span(), format!("{number} is out of range"), format!("Write 1 to {most}.")));
+    }
+    number
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! The one place that knows connectors by their kind. A new system is a new crate and its lines here.
+
+use crate::config::Endpoint;
+use rowferry_api::{Error, ErrorKind, Result, Source, Target};
+use std::fmt;
+use std::sync::Arc;
+
+/// Which end of a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Where changes come from.
+    Source,
+    /// Where they go.
+    Target,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::Target => "target",
+        })
+    }
+}
+
+/// An option of a kind.
+#[derive(Debug)]
+pub struct OptionSpec {
+    /// As the configuration writes it.
+    pub name: &'static str,
+    /// It has no default.
+    pub required: bool,
+    /// What it is.
+    pub help: &'static str,
+}
+
+const URL: OptionSpec =
+    OptionSpec { name: "url", required: true, help: "postgres://user:password@host:port/database?sslmode=verify-full" };
+const SLOT: OptionSpec =
+    OptionSpec { name: "slot", required: false, help: "replication slot; made if it is missing; default rowferry_<pipeline>" };
+const PUBLICATION: OptionSpec = OptionSpec {
+    name: "publication",
+    required: false,
+    help: "publication; made if it is missing; default rowferry_<pipeline>",
+};
+const PATH: OptionSpec =
+    OptionSpec { name: "path", required: true, help: "the database file, relative to the configuration" };
+
+/// The kinds that an end can be of.
+pub fn kinds(role: Role) -> Vec<&'static str> {
+    match role {
+        Role::Source => vec!["postgres"],
+        Role::Target => vec!["postgres", "sqlite"],
+    }
+}
+
+/// The options of a kind; `None` if an end cannot be of it.
+pub fn options(role: Role, kind: &str) -> Option<&'static [OptionSpec]> {
+    match (role, kind) {
+        (Role::Source, "postgres") => Some(&[URL, SLOT, PUBLICATION]),
+        (Role::Target, "postgres") => Some(&[URL]),
+        (Role::Target, "sqlite") => Some(&[PATH]),
+        _ => None,
+    }
+}
+
+/// The source that an endpoint names. Connects to nothing yet.
+pub fn source(endpoint: &Endpoint, pipeline: &str) -> Result<Arc<dyn Source>> {
+    let named = |name: &str| endpoint.option(name).map_or_else(|| default_name(pipeline), str::to_owned);
+    match endpoint.kind.as_str() {
+        "postgres" => Ok(Arc::new(rowferry_postgres::PostgresSource::new(rowferry_postgres::SourceOptions {
+            url: required(endpoint, "url")?,
+            slot: named("slot"),
+            publication: named("publication"),
+        })?)),
+        other => Err(unknown(Role::Source, other)),
+    }
+}
+
+/// The target that an endpoint names. Connects to nothing yet.
+pub fn target(endpoint: &Endpoint) -> Result<Arc<dyn Target>> {
+    match endpoint.kind.as_str() {
+        "postgres" => Ok(Arc::new(rowferry_postgres::PostgresTarget::new(rowferry_postgres::TargetOptions {
+            url: required(endpoint, "url")?,
+        })?)),
+        "sqlite" => Ok(Arc::new(rowferry_sqlite::SqliteTarget::new(rowferry_sqlite::SqliteOptions {
+            path: endpoint.base.join(required(endpoint, "path")?),
+        })?)),
+        other => Err(unknown(Role::Target, other)),
+    }
+}
+
+fn required(endpoint: &Endpoint, name: &str) -> Result<String> {
+    endpoint.option(name).map(str::to_owned).ok_or_else(|| {
+        Error::new(ErrorKind::Config, format!("an endpoint of kind {} has no `{name}`", endpoint.kind))
+    })
+}
+
+fn unknown(role: Role, kind: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("unknown kind of {role}: {kind}"))
+        .hint(format!("Kinds of {role}: {}.", kinds(role).join(", ")))
+}
+
+/// A name that PostgreSQL takes for a slot: lower case letters, digits and underscores, at most 63 bytes.
+fn default_name(pipeline: &str) -> String {
+    let plain = pipeline.chars().map(|char| match char.to_ascii_lowercase() {
+        char @ ('a'..='z' | '0'..='9' | '_') => char,
+        _ => '_',
+    });
+    "rowferry_".chars().chain(plain).take(63).collect()
+}
