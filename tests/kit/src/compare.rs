@@ -76,7 +76,7 @@ pub async fn source_tables(source: &Database, target: &Target<'_>) -> Vec<Pair> 
     source.query_text(sql).await.into_iter().map(pair).collect()
 }
 
-/// Compares rows and columns of tables; each difference is one line. Empty: they are the same.
+/// Compares the rows of tables; each difference is one line. Empty: they are the same.
 pub async fn differences(source: &Database, target: Target<'_>, pairs: &[Pair]) -> Vec<String> {
     let mut found = Vec::new();
     for pair in pairs {
@@ -86,10 +86,7 @@ pub async fn differences(source: &Database, target: Target<'_>, pairs: &[Pair]) 
             columns.retain(|column| pair.columns.contains(&column.name));
         }
         let there = match target {
-            Target::Postgres(database) => {
-                found.extend(column_differences(database, pair, &columns).await);
-                rows(database, &pair.target.0, &pair.target.1, &columns).await
-            }
+            Target::Postgres(database) => rows(database, &pair.target.0, &pair.target.1, &columns).await,
             Target::Sqlite(file) => {
                 columns.retain(|column| !column.generated);
                 sqlite::rows(file, &pair.target.1, &columns)
@@ -112,15 +109,12 @@ pub async fn differences(source: &Database, target: Target<'_>, pairs: &[Pair]) 
     found
 }
 
-/// Compares constraints and indexes of tables in two PostgreSQL databases.
+/// Compares columns, constraints and indexes of tables in two PostgreSQL databases.
 pub async fn structure_differences(source: &Database, target: &Database, pairs: &[Pair]) -> Vec<String> {
     let mut found = Vec::new();
-    for Pair {
-        source: (schema, name),
-        target: there,
-        ..
-    } in pairs
-    {
+    for pair in pairs {
+        let ((schema, name), there) = (&pair.source, &pair.target);
+        found.extend(column_differences(target, pair, &columns_of(source, schema, name).await).await);
         let ends = [(source, schema, name), (target, &there.0, &there.1)];
         let mut sides = Vec::new();
         for (database, schema, name) in ends {

@@ -1,0 +1,14 @@
+UPDATE two SET v = 'new' WHERE b = 3;
+UPDATE two SET b = b + 1000 WHERE a = 50;
+UPDATE two SET a = a + 1000, v = v || '!' WHERE b = 4;
+DELETE FROM two WHERE a = 7;
+INSERT INTO two VALUES (7, 'again', 1), (-1, NULL, -1);
+UPDATE three SET region = 'moved', v = 'new' WHERE region = 'r3';
+UPDATE three SET at = at + interval '1 year' WHERE region = 'r4';
+DELETE FROM three WHERE region = 'r5';
+UPDATE only_key SET b = b || '2' WHERE a < 20;
+DELETE FROM only_key WHERE a > 290;
+INSERT INTO only_key VALUES (1, 'k1'), (291, '');
+UPDATE unique_not_null SET v = 'new' WHERE a = 1;
+UPDATE unique_not_null SET a = 100 WHERE b = 'b22';
+DELETE FROM unique_not_null WHERE a = 3;

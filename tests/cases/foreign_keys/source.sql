@@ -1,0 +1,17 @@
+CREATE TABLE teams (id int PRIMARY KEY, name text);
+CREATE TABLE members (id int PRIMARY KEY, team int REFERENCES teams ON DELETE CASCADE ON UPDATE CASCADE, boss int REFERENCES members ON DELETE SET NULL);
+CREATE TABLE badges (member int REFERENCES members ON DELETE CASCADE, kind text, PRIMARY KEY (member, kind));
+CREATE TABLE a (id int PRIMARY KEY, b int);
+CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a DEFERRABLE INITIALLY DEFERRED);
+ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b DEFERRABLE INITIALLY DEFERRED;
+CREATE TABLE pair (x int, y int, PRIMARY KEY (x, y));
+CREATE TABLE refers (id int PRIMARY KEY, x int, y int, FOREIGN KEY (x, y) REFERENCES pair (x, y) MATCH FULL ON UPDATE CASCADE);
+INSERT INTO teams SELECT g, 't' || g FROM generate_series(1, 20) g;
+INSERT INTO members SELECT g, g % 20 + 1, NULLIF(g / 10, 0) FROM generate_series(1, 200) g;
+INSERT INTO badges SELECT g, k FROM generate_series(1, 200) g, unnest(array['gold', 'tin']) k;
+BEGIN;
+INSERT INTO a SELECT g, g FROM generate_series(1, 50) g;
+INSERT INTO b SELECT g, g FROM generate_series(1, 50) g;
+COMMIT;
+INSERT INTO pair SELECT g, -g FROM generate_series(1, 50) g;
+INSERT INTO refers SELECT g, g, -g FROM generate_series(1, 50) g;

@@ -1,0 +1,12 @@
+INSERT INTO generated (price, amount) VALUES (9.99, 3), (0.01, 1000);
+UPDATE generated SET amount = amount + 1 WHERE id < 10;
+UPDATE generated SET price = 0 WHERE id = 20;
+DELETE FROM generated WHERE id = 30;
+INSERT INTO by_default (v) VALUES ('new');
+INSERT INTO by_default VALUES (5, 'given');
+UPDATE by_default SET id = id + 100000 WHERE id < 200;
+INSERT INTO serials (v) VALUES ('new');
+UPDATE serials SET other = -other WHERE id < 5;
+INSERT INTO defaults (id) VALUES (100);
+INSERT INTO defaults VALUES (101, 1, NULL, NULL, NULL, NULL, NULL, NULL);
+UPDATE defaults SET n = DEFAULT, t = NULL WHERE id < 4;

@@ -1,0 +1,12 @@
+INSERT INTO "Orders" ("Id", "select") VALUES (100, 'new');
+UPDATE "Orders" SET "Camel Case" = "Camel Case" || '!', "--" = NULL WHERE "Id" < 5;
+UPDATE "Orders" SET "Id" = "Id" + 1000 WHERE "Id" = 7;
+DELETE FROM "Orders" WHERE "Id" = 3;
+UPDATE "order" SET "group" = "group" + 500, "rowid" = -1 WHERE "group" BETWEEN 3 AND 6;
+DELETE FROM "order" WHERE "group" = 9;
+UPDATE "it's a ""table""" SET v = 'z' WHERE id = 1;
+UPDATE "Sales Dept"."Больше.точка" SET "Ключ2" = 'neu', "emoji 😀" = 'x' WHERE "ключ" = 4;
+DELETE FROM "Sales Dept"."Больше.точка" WHERE "ключ" = 5;
+UPDATE "select"."table" SET "index" = -"index";
+UPDATE a23456789012345678901234567890123456789012345678901234567890123 SET d23456789012345678901234567890123456789012345678901234567890123 = 'e';
+UPDATE "percent%s" SET "%d" = '%s%s%n', "$1" = '$2', "{}" = '{0}' WHERE id = 1;

@@ -1,0 +1,37 @@
+UPDATE by_numeric SET v = -1 WHERE k IN (1.1, 'NaN', 1e50, 1e-50, -100);
+-- Equal as a number, another text.
+UPDATE by_numeric SET k = 2.000, v = -2 WHERE k = 2;
+UPDATE by_numeric SET k = k + 1e6 WHERE k > 200;
+DELETE FROM by_numeric WHERE k < -200;
+UPDATE by_float SET v = -1 WHERE k IN ('NaN', 'Infinity', 0, 1e300, 5e-324) OR v % 50 = 0;
+UPDATE by_float SET k = 0.1 WHERE k = '-Infinity';
+DELETE FROM by_float WHERE v % 7 = 0;
+UPDATE by_bytea SET v = -1 WHERE k IN ('', '\x00', '\xff') OR v % 10 = 0;
+UPDATE by_bytea SET k = k || '\x00' WHERE v % 10 = 1;
+DELETE FROM by_bytea WHERE v % 10 = 2;
+UPDATE by_text SET v = -1 WHERE v % 10 = 0;
+UPDATE by_text SET k = k || '\' WHERE v % 10 = 1;
+DELETE FROM by_text WHERE v % 10 = 2;
+UPDATE by_char SET v = -v WHERE v % 2 = 0;
+UPDATE by_char SET k = 'x' || v WHERE v % 10 = 1;
+DELETE FROM by_char WHERE v % 10 = 5;
+UPDATE by_uuid SET v = -v WHERE v % 2 = 0;
+DELETE FROM by_uuid WHERE v % 5 = 0;
+UPDATE by_date SET v = -1 WHERE k IN ('infinity', '-infinity') OR v % 100 = 0;
+DELETE FROM by_date WHERE v % 100 = 7;
+UPDATE by_timestamptz SET v = -1, k = k + interval '1000 years' WHERE v % 100 = 0;
+UPDATE by_bool SET v = 10;
+DELETE FROM by_bool WHERE k;
+UPDATE by_enum SET k = 'mmm' WHERE k = 'aaa';
+INSERT INTO by_enum VALUES ('aaa', 9);
+UPDATE by_array SET k = k || 1 WHERE v % 10 = 0;
+DELETE FROM by_array WHERE v % 10 = 1;
+UPDATE by_inet SET k = set_masklen(k, 24), v = -1 WHERE v % 10 = 0;
+DELETE FROM by_inet WHERE v % 10 = 1;
+-- Equal as an interval, another text.
+UPDATE by_interval SET k = justify_interval(k), v = v + 1 WHERE v > 400;
+DELETE FROM by_interval WHERE v % 10 = 1;
+UPDATE by_jsonb SET k = k || '{"x": null}' WHERE v % 10 = 0;
+DELETE FROM by_jsonb WHERE v % 10 = 1;
+UPDATE by_range SET v = -v WHERE v % 10 = 0;
+DELETE FROM by_range WHERE v % 10 = 1;

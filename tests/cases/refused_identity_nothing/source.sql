@@ -1,0 +1,3 @@
+CREATE TABLE nothing (id int PRIMARY KEY, b text);
+ALTER TABLE nothing REPLICA IDENTITY NOTHING;
+INSERT INTO nothing VALUES (1, 'x');

@@ -1,0 +1,17 @@
+UPDATE ri_default SET a = 'new' WHERE id % 3 = 0;
+UPDATE ri_default SET id = id + 1000 WHERE id % 5 = 0;
+DELETE FROM ri_default WHERE id % 7 = 0;
+UPDATE ri_full SET a = 'new' WHERE id % 3 = 0;
+UPDATE ri_full SET id = id + 1000 WHERE id % 5 = 0;
+UPDATE ri_full SET a = NULL, big = big || 'y' WHERE id % 11 = 0;
+DELETE FROM ri_full WHERE id % 7 = 0;
+UPDATE ri_index SET a = 'new' WHERE id % 3 = 0;
+UPDATE ri_index SET code = code || 'x' WHERE id % 5 = 0;
+UPDATE ri_index SET id = id + 1000 WHERE id % 11 = 0;
+DELETE FROM ri_index WHERE id % 7 = 0;
+UPDATE ri_index_only SET a = 'new' WHERE code % 3 = 0;
+UPDATE ri_index_only SET code = code + 1000 WHERE code % 5 = 0;
+DELETE FROM ri_index_only WHERE code % 7 = 0;
+UPDATE ri_full_no_pk SET a = 'new' WHERE code % 3 = 0;
+UPDATE ri_full_no_pk SET code = code + 1000 WHERE code % 5 = 0;
+DELETE FROM ri_full_no_pk WHERE code % 7 = 0;

@@ -1,0 +1,18 @@
+CREATE TABLE ri_default (id int PRIMARY KEY, a text, big text);
+CREATE TABLE ri_full (id int PRIMARY KEY, a text, big text);
+CREATE TABLE ri_index (id int PRIMARY KEY, code text NOT NULL UNIQUE, a text, big text);
+CREATE TABLE ri_index_only (code int NOT NULL, a text, big text);
+CREATE UNIQUE INDEX ri_code ON ri_index_only (code);
+CREATE TABLE ri_full_no_pk (code int NOT NULL UNIQUE, a text, big text);
+ALTER TABLE ri_full REPLICA IDENTITY FULL;
+ALTER TABLE ri_index REPLICA IDENTITY USING INDEX ri_index_code_key;
+ALTER TABLE ri_index_only REPLICA IDENTITY USING INDEX ri_code;
+ALTER TABLE ri_full_no_pk REPLICA IDENTITY FULL;
+ALTER TABLE ri_default ALTER big SET STORAGE EXTERNAL;
+ALTER TABLE ri_full ALTER big SET STORAGE EXTERNAL;
+ALTER TABLE ri_index ALTER big SET STORAGE EXTERNAL;
+INSERT INTO ri_default SELECT g, 'a' || g, repeat('x', g * 100) FROM generate_series(1, 100) g;
+INSERT INTO ri_full SELECT g, 'a' || g, repeat('x', g * 100) FROM generate_series(1, 100) g;
+INSERT INTO ri_index SELECT g, 'c' || g, 'a' || g, repeat('x', g * 100) FROM generate_series(1, 100) g;
+INSERT INTO ri_index_only SELECT g, 'a' || g, repeat('x', g * 100) FROM generate_series(1, 100) g;
+INSERT INTO ri_full_no_pk SELECT g, 'a' || g, repeat('x', g * 100) FROM generate_series(1, 100) g;

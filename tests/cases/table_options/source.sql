@@ -1,0 +1,11 @@
+CREATE SCHEMA other;
+CREATE TABLE orders (id int PRIMARY KEY, card_number text NOT NULL, customer text, total numeric(10, 2));
+CREATE TABLE plain (id int PRIMARY KEY);
+CREATE TABLE audit_log (a text);
+CREATE TABLE other.kept (id int PRIMARY KEY, v text);
+CREATE TABLE other.not_chosen (id int PRIMARY KEY, v text);
+INSERT INTO orders SELECT g, '4000-' || g, 'c' || g, g * 1.5 FROM generate_series(1, 300) g;
+INSERT INTO plain SELECT generate_series(1, 10);
+INSERT INTO audit_log VALUES ('x');
+INSERT INTO other.kept VALUES (1, 'x');
+INSERT INTO other.not_chosen VALUES (1, 'x');

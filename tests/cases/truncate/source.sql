@@ -1,0 +1,14 @@
+CREATE TABLE parent (id int PRIMARY KEY, v text);
+CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent, v text);
+CREATE TABLE grandchild (id int PRIMARY KEY, child int REFERENCES child ON DELETE CASCADE, v text);
+CREATE TABLE one (id int PRIMARY KEY, v text);
+CREATE TABLE two (id serial PRIMARY KEY, v text);
+CREATE TABLE kept (id int PRIMARY KEY, v text);
+CREATE TABLE rolled_back (id int PRIMARY KEY, v text);
+INSERT INTO parent SELECT g, 'p' FROM generate_series(1, 100) g;
+INSERT INTO child SELECT g, g, 'c' FROM generate_series(1, 100) g;
+INSERT INTO grandchild SELECT g, g, 'g' FROM generate_series(1, 100) g;
+INSERT INTO one SELECT g, 'o' FROM generate_series(1, 100) g;
+INSERT INTO two (v) SELECT 't' FROM generate_series(1, 100) g;
+INSERT INTO kept SELECT g, 'k' FROM generate_series(1, 100) g;
+INSERT INTO rolled_back SELECT g, 'k' FROM generate_series(1, 100) g;
