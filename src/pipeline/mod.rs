@@ -113,10 +113,15 @@ pub async fn run(
 /// A stop while the pipeline is still connecting must not wait for a server that does not answer.
 async fn hard_stop(stop: &mut watch::Receiver<bool>, was_up: bool) {
     const GRACE_SECONDS: u64 = 30;
+    stopped(stop).await;
+    tokio::time::sleep(Duration::from_secs(if was_up { GRACE_SECONDS } else { GRACE_SECONDS / 3 })).await;
+}
+
+/// Waits until the run is told to stop.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
     }
-    tokio::time::sleep(Duration::from_secs(if was_up { GRACE_SECONDS } else { GRACE_SECONDS / 3 })).await;
 }
 
 async fn wait(env: &Env, tries: u32, error: &Error, stop: &mut watch::Receiver<bool>) {
@@ -132,7 +137,7 @@ async fn wait(env: &Env, tries: u32, error: &Error, stop: &mut watch::Receiver<b
     tracing::warn!(error = %error, wait_ms = wait_ms + jitter_ms, "connection lost or refused; trying again");
     tokio::select! {
         () = tokio::time::sleep(Duration::from_millis(wait_ms + jitter_ms)) => {}
-        _ = stop.wait_for(|stop| *stop) => {}
+        () = stopped(stop) => {}
     }
 }
 

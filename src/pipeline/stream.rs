@@ -165,7 +165,7 @@ impl<'a> Stream<'a> {
                 _ = catalog.tick() => self.look_at_catalog(false).await?,
                 _ = heartbeat.tick() => {}
                 Some(request) = requests.recv() => self.request(request).await?,
-                _ = stop.wait_for(|stop| *stop) => return self.drain().await,
+                () = super::stopped(stop) => return self.drain().await,
             }
             if self.checkpointer.has_failed() {
                 return Err(Error::new(ErrorKind::Other, "write the checkpoint"));

@@ -4,6 +4,7 @@
 //! forms that still come are lifted into the new form on the way.
 
 use super::Stream;
+use crate::pipeline::Env;
 use crate::pipeline::forms::{self, Chosen};
 use crate::pipeline::life::Life;
 use crate::pipeline::session::{self, PendingAlteration};
@@ -126,7 +127,7 @@ impl Stream<'_> {
         for (name, table) in chosen {
             tracing::info!(table = %name, "new table");
             let life = session::refuse_keyless(Life::new(table));
-            let life = self.refuse_unfit(life).await?;
+            let life = refuse_unfit(self.env, life).await?;
             self.router.set(life.chosen.source.schema.clone(), life.chosen.target.clone(), false);
             self.env.lives.lock().insert(name.clone(), life);
             self.env.lives.save(&name, true).await?;
@@ -134,19 +135,19 @@ impl Stream<'_> {
         // What the log carries must include the new tables before the first range of them is read.
         self.env.source.prepare(&session::carried(self.env), Some(&self.applied)).await.map(drop)
     }
+}
 
-    /// A new table that stands in the way of a rule halts by itself instead of taking the pipeline down.
-    async fn refuse_unfit(&self, mut life: Life) -> Result<Life> {
-        if life.state == TableState::Halted {
-            return Ok(life);
-        }
-        let findings = session::check(self.env, std::slice::from_ref(&life.chosen)).await?;
-        let name = life.chosen.name().to_string();
-        let about = findings.iter().filter(|finding| finding.subject.contains(&name));
-        let about: Vec<_> = about.cloned().collect();
-        if let Err(error) = session::refuse_blocked(&about) {
-            session::halt(&mut life, error.to_string());
-        }
-        Ok(life)
+/// A new table that stands in the way of a rule halts by itself instead of taking the pipeline down.
+async fn refuse_unfit(env: &Env, mut life: Life) -> Result<Life> {
+    if life.state == TableState::Halted {
+        return Ok(life);
     }
+    let findings = session::check(env, std::slice::from_ref(&life.chosen)).await?;
+    let name = life.chosen.name().to_string();
+    let about = findings.iter().filter(|finding| finding.subject.contains(&name));
+    let about: Vec<_> = about.cloned().collect();
+    if let Err(error) = session::refuse_blocked(&about) {
+        session::halt(&mut life, error.to_string());
+    }
+    Ok(life)
 }
