@@ -3,9 +3,7 @@
 //! Only what loses nothing is carried over: new columns, dropped columns, wider types, looser NOT NULL, new labels of
 //! enums. A rename, a narrower or another type, another key: refused, with how to go on.
 
-mod widening;
-
-use rowferry_api::{Alteration, Column, Fill, TableSchema, TypeDef, TypeDefKind};
+use rowferry_api::{Alteration, Column, Fill, TableSchema, TypeDef, TypeDefKind, is_wider};
 use std::fmt;
 
 /// What to do at the target.
@@ -118,7 +116,7 @@ fn refuse_other_key(taken: &TableSchema, now: &TableSchema) -> Result<(), Refusa
 fn changed(taken: &TableSchema, before: &Column, now: &Column) -> Result<Vec<Alteration>, Refusal> {
     let mut alterations = Vec::new();
     if before.native != now.native {
-        if !widening::is_wider(&before.native, &now.native) {
+        if !is_wider(&before.native, &now.native) {
             let table = &taken.name;
             return Err(Refusal {
                 what: format!(

@@ -20,6 +20,7 @@ mod row;
 mod schema;
 mod source;
 mod target;
+mod widening;
 
 pub use batch::{Applied, Batch, PartialUpdate, Replaced, Step, TableRows};
 pub use block::{Block, BlockStream, decode_copy_row, encode_copy_cell};
@@ -36,3 +37,4 @@ pub use schema::{
 };
 pub use source::{LogReader, LogStart, Source, SourceTable, TableReader};
 pub use target::{Applier, Capabilities, Created, HeldPosition, Target};
+pub use widening::is_wider;

@@ -9,7 +9,7 @@ struct Spelled {
 }
 
 /// Whether a column can become `now` without losing or changing a value that it could hold before.
-pub(super) fn is_wider(before: &str, now: &str) -> bool {
+pub fn is_wider(before: &str, now: &str) -> bool {
     let (before, now) = (spelled(before), spelled(now));
     if before == now {
         return true;

@@ -1,0 +1,142 @@
+//! PostgreSQL as a source: who it is, its tables, its log.
+
+use crate::catalog::{self, Entry, Which};
+use crate::check;
+use crate::connection::{ConnectOptions, from_pg};
+use crate::log_reader::PostgresLogReader;
+use crate::lsn::Lsn;
+use crate::publication;
+use crate::slot;
+use crate::table_reader::PostgresTableReader;
+use async_trait::async_trait;
+use rowferry_api::{
+    Finding, Identity, LogReader, LogStart, Position, Result, Source, SourceTable, TableReader, TableSchema,
+};
+use std::cmp::Ordering;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio_postgres::Client;
+
+/// What the configuration says of a source.
+#[derive(Debug, Clone)]
+pub struct SourceOptions {
+    /// Where the server is.
+    pub url: String,
+    /// Replication slot; made if it is missing.
+    pub slot: String,
+    /// Publication; made if it is missing.
+    pub publication: String,
+}
+
+/// A PostgreSQL server, 12 to 18.
+pub struct PostgresSource {
+    connect: ConnectOptions,
+    slot: String,
+    publication: String,
+    /// For questions to the catalog; connects when first needed and again when it was lost.
+    client: Mutex<Option<Arc<Client>>>,
+}
+
+impl PostgresSource {
+    /// Reads the options. Connects to nothing.
+    pub fn new(options: SourceOptions) -> Result<Self> {
+        let SourceOptions { url, slot, publication } = options;
+        Ok(Self { connect: ConnectOptions::parse(&url)?, slot, publication, client: Mutex::new(None) })
+    }
+
+    async fn client(&self) -> Result<Arc<Client>> {
+        let mut held = self.client.lock().await;
+        match held.as_ref().filter(|client| !client.is_closed()) {
+            Some(client) => Ok(client.clone()),
+            None => Ok(held.insert(Arc::new(self.connect.connect().await?)).clone()),
+        }
+    }
+
+    async fn entries(&self, client: &Client, which: Which<'_>) -> Result<Vec<Entry>> {
+        let logs_generated = publication::logs_generated(client, &self.publication).await?;
+        catalog::entries(client, which, logs_generated).await
+    }
+}
+
+#[async_trait]
+impl Source for PostgresSource {
+    fn describe(&self) -> String {
+        self.connect.describe()
+    }
+
+    /// The system identifier and the database: a promoted standby is the same history, another database is not.
+    async fn identity(&self) -> Result<Identity> {
+        let row = self
+            .client()
+            .await?
+            .query_one(
+                "SELECT (SELECT system_identifier FROM pg_control_system())::text, oid::text FROM pg_database \
+                 WHERE datname = current_database()",
+                &[],
+            )
+            .await
+            .map_err(|error| from_pg("ask the server who it is", error))?;
+        Ok(Identity::new(format!("postgres:{}:{}", row.get::<_, String>(0), row.get::<_, String>(1))))
+    }
+
+    async fn check(&self, tables: &[SourceTable]) -> Result<Vec<Finding>> {
+        let client = self.client().await?;
+        let names: Vec<_> = tables.iter().map(|table| table.schema.name.clone()).collect();
+        let oids: Vec<u32> = catalog::oids(&client, &names).await?.into_values().collect();
+        let entries = self.entries(&client, Which::Oids(&oids)).await?;
+        check::check(&client, &self.slot, &self.publication, tables, &entries).await
+    }
+
+    async fn tables(&self) -> Result<Vec<SourceTable>> {
+        let client = self.client().await?;
+        Ok(self.entries(&client, Which::All).await?.into_iter().map(|entry| entry.table).collect())
+    }
+
+    async fn catalog_version(&self) -> Result<u64> {
+        catalog::version(&*self.client().await?).await
+    }
+
+    async fn prepare(&self, tables: &[SourceTable], resume: Option<&Position>) -> Result<LogStart> {
+        let client = self.client().await?;
+        if let Some(resume) = resume {
+            slot::refuse_lost(&client, &self.slot, Lsn::try_from(resume)?).await?;
+        }
+        // The slot decodes with the catalog of its time: a publication made after it would not be found there.
+        publication::include(&client, &self.publication, tables).await?;
+        let position = match resume {
+            Some(resume) => resume.clone(),
+            None => slot::create(&client, &self.connect, &self.slot).await?.into(),
+        };
+        Ok(LogStart { position })
+    }
+
+    async fn head(&self) -> Result<Position> {
+        let row = self
+            .client()
+            .await?
+            .query_one(
+                "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END::text",
+                &[],
+            )
+            .await
+            .map_err(|error| from_pg("ask for the end of the log", error))?;
+        Ok(Lsn::parse(row.get(0))?.before_header().into())
+    }
+
+    fn compare(&self, a: &Position, b: &Position) -> Result<Option<Ordering>> {
+        Ok(Some(Lsn::try_from(a)?.cmp(&Lsn::try_from(b)?)))
+    }
+
+    fn distance_bytes(&self, from: &Position, to: &Position) -> Option<u64> {
+        Some(Lsn::try_from(to).ok()?.0.saturating_sub(Lsn::try_from(from).ok()?.0))
+    }
+
+    async fn open_log(&self, from: &Position, tables: &[Arc<TableSchema>]) -> Result<Box<dyn LogReader>> {
+        let reader = PostgresLogReader::open(&self.connect, &self.slot, &self.publication, from, tables).await?;
+        Ok(Box::new(reader))
+    }
+
+    async fn open_tables(&self) -> Result<Box<dyn TableReader>> {
+        Ok(Box::new(PostgresTableReader::open(self.connect.clone()).await?))
+    }
+}

@@ -1,0 +1,195 @@
+//! PostgreSQL as a target.
+//!
+//! `applier` writes batches, `replace` ranges, `ddl` makes and alters tables, `fit` says whether a table that is there will
+//! do. rowferry's own table is `rowferry.positions`.
+
+mod applier;
+mod ddl;
+mod fit;
+mod replace;
+mod rows;
+
+use crate::connection::{ConnectOptions, from_pg, quote_table};
+use crate::table_reader::PostgresTableReader;
+use applier::PostgresApplier;
+use async_trait::async_trait;
+use rowferry_api::{
+    Applier, Capabilities, Finding, HeldPosition, Identity, Position, Result, TableName, TableReader, TableSchema, Target,
+};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use tokio_postgres::Client;
+
+/// What the configuration says of a target.
+#[derive(Debug, Clone)]
+pub struct TargetOptions {
+    /// Where the server is.
+    pub url: String,
+}
+
+/// A PostgreSQL server, 12 to 18.
+pub struct PostgresTarget {
+    connect: ConnectOptions,
+    /// Tables into which plain COPY met rows that were there already.
+    filled: Arc<Mutex<HashSet<TableName>>>,
+}
+
+/// Connections that gain from writing side by side.
+const WRITERS: usize = 16;
+
+impl PostgresTarget {
+    /// Reads the options. Connects to nothing.
+    pub fn new(options: TargetOptions) -> Result<Self> {
+        Ok(Self { connect: ConnectOptions::parse(&options.url)?, filled: Arc::default() })
+    }
+}
+
+async fn identity_of(client: &Client) -> Result<Identity> {
+    let row = client
+        .query_one(
+            "SELECT (SELECT system_identifier FROM pg_control_system())::text, oid::text FROM pg_database \
+             WHERE datname = current_database()",
+            &[],
+        )
+        .await
+        .map_err(|error| from_pg("ask the target who it is", error))?;
+    Ok(Identity::new(format!("postgres:{}:{}", row.get::<_, String>(0), row.get::<_, String>(1))))
+}
+
+async fn has_positions(client: &Client) -> Result<bool> {
+    let row = client
+        .query_one("SELECT to_regclass('rowferry.positions') IS NOT NULL", &[])
+        .await
+        .map_err(|error| from_pg("look for the table rowferry.positions", error))?;
+    Ok(row.get(0))
+}
+
+#[async_trait]
+impl Target for PostgresTarget {
+    fn describe(&self) -> String {
+        self.connect.describe()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { transactions: true, transactional_ddl: true, parallel_writers: WRITERS }
+    }
+
+    fn table_name(&self, source: &TableName) -> TableName {
+        source.clone()
+    }
+
+    fn parse_name(&self, text: &str, source: &TableName) -> TableName {
+        match text.split_once('.') {
+            Some((schema, name)) => TableName::new(schema, name),
+            None => TableName::new(source.schema.clone(), text),
+        }
+    }
+
+    async fn identity(&self) -> Result<Option<Identity>> {
+        let client = self.connect.connect().await?;
+        identity_of(&client).await.map(Some)
+    }
+
+    async fn check(&self, tables: &[TableSchema]) -> Result<Vec<Finding>> {
+        fit::check(&self.connect.connect().await?, tables).await
+    }
+
+    async fn position(&self, pipeline: &str) -> Result<Option<HeldPosition>> {
+        let client = self.connect.connect().await?;
+        if !has_positions(&client).await? {
+            return Ok(None);
+        }
+        let row = client
+            .query_opt("SELECT source, position FROM rowferry.positions WHERE pipeline = $1", &[&pipeline])
+            .await
+            .map_err(|error| from_pg("read the position in the target", error))?;
+        Ok(row.map(|row| HeldPosition {
+            source: Identity::new(row.get::<_, String>(0)),
+            position: Position::new(row.get::<_, String>(1)),
+        }))
+    }
+
+    async fn prepare(&self, pipeline: &str, source: &Identity, position: &Position) -> Result<Identity> {
+        let client = self.connect.connect().await?;
+        if !has_positions(&client).await? {
+            client
+                .batch_execute(
+                    "CREATE SCHEMA IF NOT EXISTS rowferry; \
+                     CREATE TABLE IF NOT EXISTS rowferry.positions (pipeline text PRIMARY KEY, source text NOT NULL, \
+                     position text NOT NULL, updated_at timestamptz NOT NULL DEFAULT now())",
+                )
+                .await
+                .map_err(|error| from_pg("create rowferry's own table in the target", error))?;
+        }
+        client
+            .execute(
+                "INSERT INTO rowferry.positions (pipeline, source, position) VALUES ($1, $2, $3) ON CONFLICT (pipeline) DO NOTHING",
+                &[&pipeline, &source.as_str(), &position.as_str()],
+            )
+            .await
+            .map_err(|error| from_pg("write the first position into the target", error))?;
+        identity_of(&client).await
+    }
+
+    async fn open_applier(&self, pipeline: &str) -> Result<Box<dyn Applier>> {
+        Ok(Box::new(PostgresApplier::open(self.connect.clone(), pipeline, self.filled.clone()).await?))
+    }
+
+    async fn open_tables(&self) -> Result<Box<dyn TableReader>> {
+        Ok(Box::new(PostgresTableReader::open(self.connect.clone()).await?))
+    }
+}
+
+/// A target's table as it is.
+#[derive(Debug, Clone)]
+pub(crate) struct TargetTable {
+    /// `schema.table`, quoted.
+    pub quoted: String,
+    pub columns: Vec<TargetColumn>,
+}
+
+/// A column of it.
+#[derive(Debug, Clone)]
+pub(crate) struct TargetColumn {
+    pub name: String,
+    /// Its type with its numbers.
+    pub native: String,
+    /// Its type without its numbers: casting to it cuts nothing.
+    pub bare: String,
+    pub not_null: bool,
+    pub has_default: bool,
+    pub generated: bool,
+}
+
+/// Looks a table up; `None` if it is not there.
+pub(crate) async fn look(client: &Client, name: &TableName) -> Result<Option<TargetTable>> {
+    let quoted = quote_table(name);
+    let rows = client
+        .query(
+            "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, NULL), a.attnotnull,
+                    a.atthasdef OR a.attidentity <> '', a.attgenerated <> ''
+             FROM pg_attribute a WHERE a.attrelid = to_regclass($1::text) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+            &[&quoted],
+        )
+        .await
+        .map_err(|error| from_pg(format!("look at table {name} in the target"), error))?;
+    let columns: Vec<TargetColumn> = rows
+        .iter()
+        .map(|row| TargetColumn {
+            name: row.get(0),
+            native: row.get(1),
+            bare: row.get(2),
+            not_null: row.get(3),
+            has_default: row.get(4),
+            generated: row.get(5),
+        })
+        .collect();
+    if !columns.is_empty() {
+        return Ok(Some(TargetTable { quoted, columns }));
+    }
+    let row = client
+        .query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&quoted])
+        .await
+        .map_err(|error| from_pg(format!("look at table {name} in the target"), error))?;
+    Ok(row.get::<_, bool>(0).then_some(TargetTable { quoted, columns }))
+}

@@ -1,0 +1,460 @@
+//! Applies batches: each table's net changes in a few statements, all of a batch and its position in one transaction.
+
+use super::rows::{Shape, Texts, Written, columns_of, columns_of_keys, failed, list, put_row, unnest};
+use super::{TargetTable, ddl, look, replace};
+use crate::connection::{ConnectOptions, from_pg, quote_name, quote_table};
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures_util::SinkExt;
+use rowferry_api::{
+    Alteration, Applied, Applier, Batch, BlockStream, Cell, Created, Error, ErrorKind, Finding, Key, KeyEncoder,
+    PartialUpdate, Range, Replaced, Result, Row, Step, TableName, TableRows, TableSchema,
+};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Statement};
+
+/// Rows from which staging with COPY pays.
+const STAGE_FROM: usize = 100;
+/// Keys or rows of one statement with array parameters.
+const ROWS_AT_ONCE: usize = 5_000;
+/// Bytes of COPY data sent at once.
+const COPY_BYTES: usize = 1 << 20;
+
+/// A connection that writes.
+pub(super) struct PostgresApplier {
+    options: ConnectOptions,
+    pub(super) pipeline: String,
+    pub(super) client: Client,
+    /// Foreign keys and triggers do not act in this session.
+    pub(super) replica_role: bool,
+    /// Writers of an earlier process have ended.
+    locked: bool,
+    /// The position that this applier last saw in the target.
+    held: Option<String>,
+    /// A transaction is open.
+    open: bool,
+    tables: HashMap<TableName, Arc<TargetTable>>,
+    statements: HashMap<String, Statement>,
+    pub(super) filled: Arc<Mutex<HashSet<TableName>>>,
+}
+
+impl PostgresApplier {
+    pub(super) async fn open(
+        options: ConnectOptions,
+        pipeline: &str,
+        filled: Arc<Mutex<HashSet<TableName>>>,
+    ) -> Result<Self> {
+        let (client, replica_role) = connect(&options).await?;
+        Ok(Self {
+            options,
+            pipeline: pipeline.to_owned(),
+            client,
+            replica_role,
+            locked: false,
+            held: None,
+            open: false,
+            tables: HashMap::new(),
+            statements: HashMap::new(),
+            filled,
+        })
+    }
+
+    /// Connects again if the connection was lost; a transaction that was open is lost with it.
+    pub(super) async fn usable(&mut self) -> Result<()> {
+        if !self.client.is_closed() {
+            return Ok(());
+        }
+        let was_open = std::mem::take(&mut self.open);
+        (self.client, self.replica_role) = connect(&self.options).await?;
+        self.locked = false;
+        self.held = None;
+        self.forget();
+        if was_open {
+            let what = format!("write to {}: the connection was lost inside a transaction", self.options.describe());
+            return Err(Error::new(ErrorKind::Unreachable, what));
+        }
+        Ok(())
+    }
+
+    /// Statements and columns may be of an older form of a table.
+    pub(super) fn forget(&mut self) {
+        self.tables.clear();
+        self.statements.clear();
+    }
+
+    pub(super) async fn run(&self, statement: &str) -> Result<()> {
+        self.client.batch_execute(statement).await.map_err(|error| from_pg("write to the target", error))
+    }
+
+    pub(super) async fn shape(&mut self, form: &TableSchema) -> Result<Shape> {
+        let table = match self.tables.get(&form.name) {
+            Some(table) => table.clone(),
+            None => {
+                let table = look(&self.client, &form.name).await?.ok_or_else(|| {
+                    Error::new(ErrorKind::Schema, format!("write table {}: the target does not have it", form.name))
+                        .hint(format!("It was dropped there. `rowferry resync --table {}` makes it again.", form.name))
+                })?;
+                let table = Arc::new(table);
+                self.tables.insert(form.name.clone(), table.clone());
+                table
+            }
+        };
+        Shape::new(form, &table)
+    }
+
+    async fn prepared(&mut self, statement: &str) -> Result<Statement> {
+        if let Some(prepared) = self.statements.get(statement) {
+            return Ok(prepared.clone());
+        }
+        let prepared =
+            self.client.prepare(statement).await.map_err(|error| from_pg("prepare a statement at the target", error))?;
+        self.statements.insert(statement.to_owned(), prepared.clone());
+        Ok(prepared)
+    }
+
+    async fn begin(&mut self) -> Result<()> {
+        let constraints = if self.replica_role { "" } else { "; SET CONSTRAINTS ALL DEFERRED" };
+        self.run(&format!("BEGIN{constraints}")).await?;
+        if !self.locked {
+            // A range that an earlier process was writing when it ended may still be on its way into the table.
+            let statement = format!("SELECT pg_advisory_xact_lock({})", replace::lock_of(&self.pipeline));
+            self.run(&statement).await?;
+            self.locked = true;
+        }
+        Ok(())
+    }
+
+    async fn steps(&mut self, batch: &Batch) -> Result<Applied> {
+        let mut applied = Applied::default();
+        for step in &batch.steps {
+            match step {
+                Step::Rows(rows) => self.rows(rows, &mut applied).await?,
+                Step::Truncate(tables) => self.truncate(tables).await?,
+            }
+        }
+        if let Some(end) = &batch.end {
+            self.move_position(end.as_str()).await?;
+        }
+        Ok(applied)
+    }
+
+    async fn move_position(&mut self, position: &str) -> Result<()> {
+        let context = |error| from_pg("write the position into the target", error);
+        if self.held.is_none() {
+            let row = self
+                .client
+                .query_opt("SELECT position FROM rowferry.positions WHERE pipeline = $1", &[&self.pipeline])
+                .await
+                .map_err(context)?;
+            self.held = row.map(|row| row.get(0));
+        }
+        let statement = self
+            .prepared(
+                "UPDATE rowferry.positions SET position = $2, updated_at = now() WHERE pipeline = $1 AND position = $3",
+            )
+            .await?;
+        let moved = self
+            .client
+            .execute(&statement, &[&self.pipeline, &position, &self.held.as_deref().unwrap_or_default()])
+            .await
+            .map_err(context)?;
+        if moved == 1 {
+            return Ok(());
+        }
+        self.held = None;
+        let what = format!("write the position of pipeline \"{}\": another process has moved it", self.pipeline);
+        Err(Error::new(ErrorKind::Busy, what)
+            .hint("Two processes apply the same pipeline to the same target: stop one of them."))
+    }
+
+    async fn truncate(&mut self, tables: &[Arc<TableSchema>]) -> Result<()> {
+        let names: Vec<String> = tables.iter().map(|table| quote_table(&table.name)).collect();
+        let referenced = self
+            .client
+            .query_one(
+                "SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = ANY (t.oids) \
+                 AND NOT conrelid = ANY (t.oids)) FROM (SELECT array_agg(to_regclass(name)::oid) AS oids \
+                 FROM unnest($1::text[]) AS name) t",
+                &[&names],
+            )
+            .await
+            .map_err(|error| from_pg("truncate", error))?;
+        if referenced.get(0) {
+            // The source emptied the referencing tables as well, or they have no foreign key there.
+            for name in &names {
+                self.run(&format!("DELETE FROM {name}")).await?;
+            }
+            return Ok(());
+        }
+        self.run(&format!("TRUNCATE {}", names.join(", "))).await
+    }
+
+    async fn rows(&mut self, rows: &TableRows, applied: &mut Applied) -> Result<()> {
+        let shape = self.shape(&rows.table).await?;
+        for keys in rows.deletes.chunks(ROWS_AT_ONCE) {
+            self.delete(&shape, &keys.iter().collect::<Vec<_>>()).await?;
+        }
+        self.updates(&shape, rows, applied).await?;
+        if rows.upserts.len() >= STAGE_FROM {
+            return self.stage_and_upsert(&shape, &rows.upserts).await;
+        }
+        if rows.upserts.is_empty() {
+            return Ok(());
+        }
+        let columns: Vec<&Written> = shape.columns.iter().collect();
+        let (from, typed) = unnest(&columns);
+        let statement = self.prepared(&shape.upsert(&format!("SELECT {} FROM {from}", typed.join(", ")))).await?;
+        let upserts: Vec<&Row> = rows.upserts.iter().collect();
+        let texts = columns_of(&upserts, &columns)?;
+        self.client.execute(&statement, &parameters(&texts)).await.map(drop).map_err(|error| failed(&shape.table, error))
+    }
+
+    async fn delete(&mut self, shape: &Shape, keys: &[&Key]) -> Result<()> {
+        let columns: Vec<&Written> = shape.keys.iter().collect();
+        let text = match columns.as_slice() {
+            [only] => format!("DELETE FROM {} WHERE {} = ANY ($1::text[]::{}[])", shape.table, only.name, only.bare),
+            _ => {
+                let (from, typed) = unnest(&columns);
+                let same = columns.iter().zip(typed).map(|(column, typed)| format!("t.{} = {typed}", column.name));
+                format!("DELETE FROM {} AS t USING {from} WHERE {}", shape.table, same.collect::<Vec<_>>().join(" AND "))
+            }
+        };
+        let statement = self.prepared(&text).await?;
+        let texts = columns_of_keys(keys, columns.len())?;
+        self.client.execute(&statement, &parameters(&texts)).await.map(drop).map_err(|error| failed(&shape.table, error))
+    }
+
+    /// Groups updates that stand side by side and write the same columns.
+    async fn updates(&mut self, shape: &Shape, rows: &TableRows, applied: &mut Applied) -> Result<()> {
+        let mut encoder = KeyEncoder::new(&rows.table.key);
+        let mut rest = rows.updates.as_slice();
+        while let Some(first) = rest.first() {
+            if encoder.key(&first.row).is_some_and(|key| key != first.key) {
+                if let Some(missing) = self.move_key(shape, first, &mut encoder).await? {
+                    applied.missing.push((rows.table.clone(), missing));
+                }
+                rest = &rest[1..];
+                continue;
+            }
+            let present = present(&first.row);
+            let alike = |update: &&PartialUpdate| {
+                self::present(&update.row) == present
+                    && encoder.key(&update.row).is_none_or(|key| key == update.key)
+            };
+            let count = rest.iter().take(ROWS_AT_ONCE).take_while(alike).count().max(1);
+            let (group, after) = rest.split_at(count);
+            for key in self.update(shape, group, &present).await? {
+                applied.missing.push((rows.table.clone(), key));
+            }
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Returns the keys that found no row.
+    async fn update(&mut self, shape: &Shape, group: &[PartialUpdate], present: &[bool]) -> Result<Vec<Key>> {
+        let set: Vec<&Written> =
+            shape.columns.iter().filter(|column| present[column.place] && !column.is_key).collect();
+        let columns: Vec<&Written> = shape.keys.iter().chain(set.iter().copied()).collect();
+        let (from, typed) = unnest(&columns);
+        let same: Vec<String> =
+            shape.keys.iter().zip(&typed).map(|(key, typed)| format!("t.{} = {typed}", key.name)).collect();
+        let same = same.join(" AND ");
+        let keys: Vec<&Key> = group.iter().map(|update| &update.key).collect();
+        let key_texts = columns_of_keys(&keys, shape.keys.len())?;
+        if !set.is_empty() {
+            let assign = set.iter().zip(&typed[shape.keys.len()..]).map(|(column, typed)| format!("{} = {typed}", column.name));
+            let text = format!("UPDATE {} AS t SET {} FROM {from} WHERE {same}", shape.table, list(assign));
+            let statement = self.prepared(&text).await?;
+            let rows: Vec<&Row> = group.iter().map(|update| &update.row).collect();
+            let mut texts = columns_of_keys(&keys, shape.keys.len())?;
+            texts.extend(columns_of(&rows, &set)?);
+            let updated = self
+                .client
+                .execute(&statement, &parameters(&texts))
+                .await
+                .map_err(|error| failed(&shape.table, error))?;
+            if updated == group.len() as u64 {
+                return Ok(Vec::new());
+            }
+        }
+        let key_columns: Vec<&Written> = shape.keys.iter().collect();
+        let (from, _) = unnest(&key_columns);
+        let from = from.replace(") AS u(", ") WITH ORDINALITY AS u(").replacen(&format!("c{})", key_columns.len()), &format!("c{}, place)", key_columns.len()), 1);
+        let text = format!("SELECT u.place FROM {from} WHERE NOT EXISTS (SELECT FROM {} AS t WHERE {same})", shape.table);
+        let statement = self.prepared(&text).await?;
+        let missing = self
+            .client
+            .query(&statement, &parameters(&key_texts))
+            .await
+            .map_err(|error| failed(&shape.table, error))?;
+        Ok(missing.iter().map(|row| group[row.get::<_, i64>(0) as usize - 1].key.clone()).collect())
+    }
+
+    /// A key changes, and not all of the row is known. Returns the new key if neither row is there.
+    async fn move_key(
+        &mut self,
+        shape: &Shape,
+        update: &PartialUpdate,
+        encoder: &mut KeyEncoder,
+    ) -> Result<Option<Key>> {
+        let Some(new_key) = encoder.key(&update.row) else { return Ok(None) };
+        let there = PartialUpdate { key: new_key.clone(), row: update.row.clone() };
+        let present = present(&update.row);
+        if self.update(shape, std::slice::from_ref(&there), &present).await?.is_empty() {
+            self.delete(shape, &[&update.key]).await?;
+            return Ok(None);
+        }
+        let set: Vec<&Written> = shape.columns.iter().filter(|column| present[column.place]).collect();
+        let columns: Vec<&Written> = shape.keys.iter().chain(set.iter().copied()).collect();
+        let (from, typed) = unnest(&columns);
+        let same: Vec<String> =
+            shape.keys.iter().zip(&typed).map(|(key, typed)| format!("t.{} = {typed}", key.name)).collect();
+        let assign = set.iter().zip(&typed[shape.keys.len()..]).map(|(column, typed)| format!("{} = {typed}", column.name));
+        let text = format!("UPDATE {} AS t SET {} FROM {from} WHERE {}", shape.table, list(assign), same.join(" AND "));
+        let statement = self.prepared(&text).await?;
+        let (keys, rows) = ([&update.key], [&update.row]);
+        let mut texts = columns_of_keys(&keys, shape.keys.len())?;
+        texts.extend(columns_of(&rows, &set)?);
+        let moved =
+            self.client.execute(&statement, &parameters(&texts)).await.map_err(|error| failed(&shape.table, error))?;
+        Ok((moved == 0).then_some(new_key))
+    }
+
+    async fn stage_and_upsert(&mut self, shape: &Shape, rows: &[Row]) -> Result<()> {
+        let stage = self.stage(shape).await?;
+        let statement = format!("COPY {stage} ({}) FROM STDIN", shape.names());
+        let error = |error| failed(&shape.table, error);
+        let sink = self.client.copy_in::<_, Bytes>(statement.as_str()).await.map_err(error)?;
+        let mut sink = std::pin::pin!(sink);
+        let mut buffer = BytesMut::with_capacity(COPY_BYTES + COPY_BYTES / 8);
+        for row in rows {
+            put_row(row, &shape.columns, &mut buffer);
+            if buffer.len() >= COPY_BYTES {
+                sink.send(buffer.split().freeze()).await.map_err(error)?;
+                buffer.reserve(COPY_BYTES + COPY_BYTES / 8);
+            }
+        }
+        if !buffer.is_empty() {
+            sink.send(buffer.freeze()).await.map_err(error)?;
+        }
+        sink.as_mut().finish().await.map_err(error)?;
+        self.client
+            .batch_execute(&shape.upsert(&format!("SELECT {} FROM {stage}", shape.names())))
+            .await
+            .map_err(error)
+    }
+
+    /// An empty temporary table of the columns that are written.
+    pub(super) async fn stage(&mut self, shape: &Shape) -> Result<String> {
+        let columns = list(shape.columns.iter().map(|column| format!("{} {}", column.name, column.native)));
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in shape.table.bytes().chain(columns.bytes()) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        let stage = format!("pg_temp.{}", quote_name(&format!("rowferry_stage_{hash:016x}")));
+        // Made by this transaction or an earlier one; rows of an earlier part of this transaction go.
+        self.run(&format!("CREATE TEMP TABLE IF NOT EXISTS {} ({columns}) ON COMMIT DELETE ROWS; TRUNCATE {stage}", &stage["pg_temp.".len()..])).await?;
+        Ok(stage)
+    }
+
+    async fn undo(&mut self, was_open: bool) {
+        let statement = if was_open { "ROLLBACK TO SAVEPOINT rowferry" } else { "ROLLBACK" };
+        // A connection that is gone has rolled back; the next call connects again.
+        let _ = self.client.batch_execute(statement).await;
+        self.open = was_open;
+    }
+}
+
+/// Which cells of a row are there.
+fn present(row: &Row) -> Vec<bool> {
+    row.cells().map(|cell| cell != Cell::Unchanged).collect()
+}
+
+fn parameters<'a>(texts: &'a [Texts<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
+    texts.iter().map(|texts| texts as &(dyn ToSql + Sync)).collect()
+}
+
+async fn connect(options: &ConnectOptions) -> Result<(Client, bool)> {
+    let client = options.connect().await?;
+    // Refused to those who may not: then foreign keys and triggers act, and `check` says what that means.
+    let replica_role = client.batch_execute("SET session_replication_role = replica").await.is_ok();
+    client
+        .batch_execute("SET client_min_messages = error")
+        .await
+        .map_err(|error| from_pg("set up a session at the target", error))?;
+    Ok((client, replica_role))
+}
+
+#[async_trait]
+impl Applier for PostgresApplier {
+    async fn create(&mut self, table: &TableSchema) -> Result<Created> {
+        self.usable().await?;
+        self.forget();
+        ddl::create(&mut self.client, table).await
+    }
+
+    async fn alter(&mut self, after: &TableSchema, alterations: &[Alteration]) -> Result<()> {
+        self.usable().await?;
+        self.forget();
+        ddl::alter(&mut self.client, after, alterations).await
+    }
+
+    async fn finish(&mut self, table: &TableSchema) -> Result<Vec<Finding>> {
+        self.usable().await?;
+        ddl::finish(&self.client, table, self.replica_role).await
+    }
+
+    async fn apply(&mut self, batch: &Batch) -> Result<Applied> {
+        self.usable().await?;
+        let was_open = self.open;
+        if was_open {
+            self.run("SAVEPOINT rowferry").await?;
+        } else {
+            self.begin().await?;
+        }
+        self.open = true;
+        let result = match (self.steps(batch).await, &batch.end) {
+            (Ok(applied), Some(end)) => match self.run("COMMIT").await {
+                Ok(()) => {
+                    self.open = false;
+                    self.held = Some(end.as_str().to_owned());
+                    return Ok(applied);
+                }
+                Err(error) => Err(error),
+            },
+            (Ok(applied), None) if was_open => match self.run("RELEASE SAVEPOINT rowferry").await {
+                Ok(()) => return Ok(applied),
+                Err(error) => Err(error),
+            },
+            (Ok(applied), None) => return Ok(applied),
+            (Err(error), _) => Err(error),
+        };
+        self.undo(was_open).await;
+        if let Err(error) = &result
+            && matches!(error.kind(), ErrorKind::Schema | ErrorKind::Other)
+        {
+            self.forget();
+        }
+        result
+    }
+
+    async fn rollback(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.open) && !self.client.is_closed() {
+            self.run("ROLLBACK").await?;
+        }
+        Ok(())
+    }
+
+    async fn replace(&mut self, table: &TableSchema, range: &Range, rows: BlockStream<'_>) -> Result<Replaced> {
+        self.usable().await?;
+        let result = replace::replace(self, table, range, rows).await;
+        if result.is_err() {
+            let _ = self.client.batch_execute("ROLLBACK").await;
+            self.forget();
+        }
+        result
+    }
+}

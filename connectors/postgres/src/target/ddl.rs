@@ -1,0 +1,343 @@
+//! Makes and alters tables. Each call is one transaction and safe to repeat.
+
+use super::{fit, look};
+use crate::connection::{from_pg, quote_name, quote_table, quote_text};
+use rowferry_api::{
+    Alteration, Column, Created, Dialect, Error, ErrorKind, Fill, Finding, ForeignKey, Index, Result, TableName,
+    TableSchema, Type, TypeDef, TypeDefKind,
+};
+use tokio_postgres::{Client, Transaction};
+
+/// Two workers that make the same schema or type wait for each other.
+const DDL_LOCK: &str = "SELECT pg_advisory_xact_lock(7239584710223)";
+
+/// A column's type in this dialect.
+pub(super) fn native(column: &Column, dialect: Dialect) -> String {
+    if dialect == Dialect::Postgres {
+        return column.native.clone();
+    }
+    match &column.ty {
+        Type::Bool => "boolean".into(),
+        Type::Int { bits: 8 | 16, unsigned: false } => "smallint".into(),
+        Type::Int { bits: 8, .. } => "smallint".into(),
+        Type::Int { bits: 24 | 32, unsigned: false } | Type::Int { bits: 16 | 24, .. } => "integer".into(),
+        Type::Int { bits: 64, unsigned: true } => "numeric(20,0)".into(),
+        Type::Int { .. } => "bigint".into(),
+        Type::Float { bits: 32 } => "real".into(),
+        Type::Float { .. } => "double precision".into(),
+        Type::Numeric => "numeric".into(),
+        Type::Bytes => "bytea".into(),
+        Type::Date => "date".into(),
+        Type::Time => "time".into(),
+        Type::TimeTz => "timetz".into(),
+        Type::Timestamp => "timestamp".into(),
+        Type::TimestampTz => "timestamptz".into(),
+        Type::Interval => "interval".into(),
+        Type::Uuid => "uuid".into(),
+        Type::Json => "json".into(),
+        Type::Xml => "xml".into(),
+        Type::Bits => "bit varying".into(),
+        Type::Text | Type::Char | Type::Enum | Type::Array(_) | Type::Other => "text".into(),
+    }
+}
+
+/// Extensions that these types need and the server does not offer.
+pub(super) async fn missing_extensions<'a>(
+    client: &Client,
+    types: impl Iterator<Item = &'a TypeDef>,
+) -> Result<Vec<String>> {
+    let mut needed: Vec<&str> = types
+        .filter_map(|def| match &def.kind {
+            TypeDefKind::Extension { extension } => Some(extension.as_str()),
+            _ => None,
+        })
+        .collect();
+    needed.sort_unstable();
+    needed.dedup();
+    if needed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = client
+        .query(
+            "SELECT name FROM unnest($1::text[]) AS name WHERE name NOT IN (SELECT a.name FROM pg_available_extensions a) \
+             AND name NOT IN (SELECT extname FROM pg_extension)",
+            &[&needed],
+        )
+        .await
+        .map_err(|error| from_pg("look for extensions at the target", error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Makes a table with its key, or finds that the one there fits.
+pub(super) async fn create(client: &mut Client, form: &TableSchema) -> Result<Created> {
+    let context = format!("create table {} in the target", form.name);
+    if let Some(have) = look(client, &form.name).await? {
+        fit::refuse_unfit(client, form, &have).await?;
+        let row = client
+            .query_one(&format!("SELECT EXISTS (SELECT FROM {})", have.quoted), &[])
+            .await
+            .map_err(|error| from_pg(context.as_str(), error))?;
+        return Ok(if row.get(0) { Created::Filled } else { Created::Empty });
+    }
+    let missing = missing_extensions(client, form.types.iter()).await?;
+    let transaction = client.transaction().await.map_err(|error| from_pg(context.as_str(), error))?;
+    let mut statements = vec![DDL_LOCK.to_owned(), create_schema(&form.name.schema)];
+    statements.extend(create_types(&transaction, &form.types, &missing).await?);
+    statements.push(create_table(form, &missing));
+    for statement in &statements {
+        transaction.batch_execute(statement).await.map_err(|error| {
+            let error = from_pg(context.as_str(), error);
+            if error.kind() == ErrorKind::Other { Error::new(ErrorKind::Schema, error.to_string()) } else { error }
+        })?;
+    }
+    transaction.commit().await.map_err(|error| from_pg(context.as_str(), error))?;
+    Ok(Created::New)
+}
+
+fn create_schema(name: &str) -> String {
+    // IF NOT EXISTS asks for the right to create even where nothing is created.
+    format!(
+        "DO $rowferry$ BEGIN IF to_regnamespace({}) IS NULL THEN CREATE SCHEMA {}; END IF; END $rowferry$",
+        quote_text(&quote_name(name)),
+        quote_name(name)
+    )
+}
+
+async fn create_types(transaction: &Transaction<'_>, types: &[TypeDef], missing: &[String]) -> Result<Vec<String>> {
+    let mut statements = Vec::new();
+    for def in types {
+        let name = quote_table(&def.name);
+        let row = transaction
+            .query_one("SELECT to_regtype($1::text) IS NOT NULL", &[&name])
+            .await
+            .map_err(|error| from_pg(format!("look for type {} at the target", def.name), error))?;
+        if row.get(0) {
+            statements.extend(label_statements(def));
+            continue;
+        }
+        let schema = create_schema(&def.name.schema);
+        let list = |parts: Vec<String>| parts.join(", ");
+        let create = match &def.kind {
+            TypeDefKind::Enum { labels } => {
+                let labels = labels.iter().map(|label| quote_text(label)).collect();
+                format!("CREATE TYPE {name} AS ENUM ({})", list(labels))
+            }
+            TypeDefKind::Domain { base, not_null, checks } => {
+                let not_null = if *not_null { " NOT NULL" } else { "" };
+                format!("CREATE DOMAIN {name} AS {base}{not_null} {}", checks.join(" "))
+            }
+            TypeDefKind::Composite { fields } => {
+                let fields = fields.iter().map(|(field, ty)| format!("{} {ty}", quote_name(field))).collect();
+                format!("CREATE TYPE {name} AS ({})", list(fields))
+            }
+            TypeDefKind::Range { options } => format!("CREATE TYPE {name} AS RANGE ({options})"),
+            TypeDefKind::Extension { extension } if missing.contains(extension) => continue,
+            TypeDefKind::Extension { extension } => {
+                let (extension, schema) = (quote_name(extension), quote_name(&def.name.schema));
+                format!("CREATE EXTENSION IF NOT EXISTS {extension} WITH SCHEMA {schema}")
+            }
+        };
+        statements.push(schema);
+        statements.push(create);
+    }
+    Ok(statements)
+}
+
+fn create_table(form: &TableSchema, missing: &[String]) -> String {
+    let mut parts: Vec<String> = form.columns.iter().map(|column| define(column, form, missing)).collect();
+    parts.extend(form.computed.iter().map(|column| define(column, form, missing)));
+    let key: Vec<String> = form.key_columns().map(|column| quote_name(&column.name)).collect();
+    parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
+    format!("CREATE TABLE {} ({})", quote_table(&form.name), parts.join(", "))
+}
+
+/// The column's type here: what an extension would bring that is not installed is text.
+fn type_here(column: &Column, form: &TableSchema, missing: &[String]) -> String {
+    let native = native(column, form.dialect);
+    let lacks = form.types.iter().any(|def| match &def.kind {
+        TypeDefKind::Extension { extension } => {
+            let plain = native.split(['(', '[']).next().unwrap_or_default();
+            missing.contains(extension) && (plain == def.name.to_string() || plain == quote_table(&def.name))
+        }
+        _ => false,
+    });
+    if lacks { "text".into() } else { native }
+}
+
+fn define(column: &Column, form: &TableSchema, missing: &[String]) -> String {
+    let mut text = format!("{} {}", quote_name(&column.name), type_here(column, form, missing));
+    if let Some(generated) = &column.generated
+        && form.computed.iter().any(|computed| computed.name == column.name)
+    {
+        let kept = if generated.stored { "STORED" } else { "VIRTUAL" };
+        text += &format!(" GENERATED ALWAYS AS ({}) {kept}", generated.expression);
+    } else if column.identity {
+        text += " GENERATED BY DEFAULT AS IDENTITY";
+    } else if let (Some(default), Dialect::Postgres) = (&column.default, form.dialect) {
+        text += &format!(" DEFAULT {default}");
+    }
+    if !column.nullable {
+        text += " NOT NULL";
+    }
+    text
+}
+
+/// Carries a change of form over.
+pub(super) async fn alter(client: &mut Client, form: &TableSchema, alterations: &[Alteration]) -> Result<()> {
+    let context = format!("alter table {} in the target", form.name);
+    let failed = |error| from_pg(context.as_str(), error);
+    // A label cannot be used in the transaction that adds it, so labels come first, each by itself.
+    for def in alterations.iter().filter_map(|alteration| match alteration {
+        Alteration::EnumLabels(def) => Some(def),
+        _ => None,
+    }) {
+        for statement in label_statements(def) {
+            client.batch_execute(&statement).await.map_err(failed)?;
+        }
+    }
+    let Some(have) = look(client, &form.name).await? else {
+        let what = format!("{context}: it is not there");
+        return Err(Error::new(ErrorKind::Schema, what).hint("It was dropped there: `rowferry resync` makes it again."));
+    };
+    let missing = missing_extensions(client, form.types.iter()).await?;
+    let transaction = client.transaction().await.map_err(failed)?;
+    let mut statements = vec![DDL_LOCK.to_owned()];
+    statements.extend(create_types(&transaction, &form.types, &missing).await?);
+    let table = quote_table(&form.name);
+    for alteration in alterations {
+        let has = |name: &str| have.columns.iter().find(|have| have.name == name);
+        match alteration {
+            Alteration::AddColumn(column) | Alteration::AddComputed(column) => {
+                let dropped = |other: &Alteration| matches!(other, Alteration::DropColumn(name) if *name == column.name);
+                if has(&column.name).is_none() || alterations.iter().any(dropped) {
+                    statements.extend(add_column(&table, column, form, &missing));
+                }
+            }
+            Alteration::DropColumn(name) => {
+                statements.push(format!("ALTER TABLE {table} DROP COLUMN IF EXISTS {}", quote_name(name)));
+            }
+            Alteration::ChangeType(column) => {
+                let (name, ty) = (quote_name(&column.name), type_here(column, form, &missing));
+                if has(&column.name).is_some_and(|have| have.native != ty && have.native != "text") {
+                    statements.push(format!("ALTER TABLE {table} ALTER COLUMN {name} TYPE {ty} USING {name}::{ty}"));
+                }
+            }
+            Alteration::DropNotNull(name) => {
+                statements.push(format!("ALTER TABLE {table} ALTER COLUMN {} DROP NOT NULL", quote_name(name)));
+            }
+            Alteration::EnumLabels(_) => {}
+        }
+    }
+    for statement in &statements {
+        transaction.batch_execute(statement).await.map_err(|error| {
+            let error = from_pg(context.as_str(), error);
+            if error.kind() == ErrorKind::Other { Error::new(ErrorKind::Schema, error.to_string()) } else { error }
+        })?;
+    }
+    transaction.commit().await.map_err(failed)
+}
+
+/// Rows that are there take the fill; the default that stays is the column's own.
+fn add_column(table: &str, column: &Column, form: &TableSchema, missing: &[String]) -> Vec<String> {
+    let name = quote_name(&column.name);
+    let Fill::Value(fill) = &column.fill else {
+        // Without a value for the rows that are there NOT NULL could not hold while older rows still come.
+        let nullable = Column { nullable: true, ..column.clone() };
+        return vec![format!("ALTER TABLE {table} ADD COLUMN {}", define(&nullable, form, missing))];
+    };
+    let plain = Column { default: None, nullable: column.nullable, ..column.clone() };
+    let ty = type_here(column, form, missing);
+    let literal = format!("{}::{ty}", quote_text(fill).trim_start());
+    let mut statements = vec![format!("ALTER TABLE {table} ADD COLUMN {} DEFAULT {literal}", define(&plain, form, missing))];
+    match (&column.default, form.dialect) {
+        (Some(default), Dialect::Postgres) => {
+            statements.push(format!("ALTER TABLE {table} ALTER COLUMN {name} SET DEFAULT {default}"));
+        }
+        _ => statements.push(format!("ALTER TABLE {table} ALTER COLUMN {name} DROP DEFAULT")),
+    }
+    statements
+}
+
+fn label_statements(def: &TypeDef) -> Vec<String> {
+    let TypeDefKind::Enum { labels } = &def.kind else { return Vec::new() };
+    let name = quote_table(&def.name);
+    let place = |index: usize| match (index, labels.get(1)) {
+        (0, Some(next)) => format!(" BEFORE {}", quote_text(next)),
+        (0, None) => String::new(),
+        (index, _) => format!(" AFTER {}", quote_text(&labels[index - 1])),
+    };
+    // From the second on, each after the one before it, so that the first can stand before the second.
+    let order = (1..labels.len()).chain(0..labels.len().min(1));
+    order
+        .map(|index| format!("ALTER TYPE {name} ADD VALUE IF NOT EXISTS {}{}", quote_text(&labels[index]), place(index)))
+        .collect()
+}
+
+/// Builds secondary indexes, unique constraints and foreign keys.
+pub(super) async fn finish(client: &Client, form: &TableSchema, replica_role: bool) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    if form.dialect != Dialect::Postgres {
+        return Ok(findings);
+    }
+    for index in &form.indexes {
+        if !exists(client, &form.name, &index.name).await? {
+            findings.extend(attempt(client, form, &index.name, &index_statement(form, index)).await?);
+        }
+    }
+    for key in &form.foreign_keys {
+        if look(client, &key.references).await?.is_some() && !exists(client, &form.name, &key.name).await? {
+            findings.extend(attempt(client, form, &key.name, &foreign_key_statement(form, key, replica_role)).await?);
+        }
+    }
+    let analyzed = client.batch_execute(&format!("ANALYZE {}", quote_table(&form.name))).await;
+    analyzed.map_err(|error| from_pg(format!("analyze table {}", form.name), error))?;
+    Ok(findings)
+}
+
+async fn exists(client: &Client, table: &TableName, name: &str) -> Result<bool> {
+    let row = client
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass($1::text) AND conname = $2)
+                 OR EXISTS (SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+                            WHERE i.indrelid = to_regclass($1::text) AND c.relname = $2)",
+            &[&quote_table(table), &name],
+        )
+        .await
+        .map_err(|error| from_pg(format!("look at the indexes of table {table}"), error))?;
+    Ok(row.get(0))
+}
+
+fn index_statement(form: &TableSchema, index: &Index) -> String {
+    let table = quote_table(&form.name);
+    match &index.constraint {
+        Some(clause) => format!("ALTER TABLE {table} ADD CONSTRAINT {} {clause}", quote_name(&index.name)),
+        None => index.definition.replacen("{table}", &table, 1),
+    }
+}
+
+fn foreign_key_statement(form: &TableSchema, key: &ForeignKey, replica_role: bool) -> String {
+    let names = |names: &[String]| names.iter().map(|name| quote_name(name)).collect::<Vec<_>>().join(", ");
+    // Rows of a batch are written table by table; a session whose foreign keys act has to put them off to its end.
+    let deferrable = if replica_role || key.actions.contains("DEFERRABLE") { "" } else { " DEFERRABLE" };
+    format!(
+        "ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({}) {}{deferrable}",
+        quote_table(&form.name),
+        quote_name(&key.name),
+        names(&key.columns),
+        quote_table(&key.references),
+        names(&key.referenced_columns),
+        key.actions
+    )
+}
+
+/// Runs a statement whose failure is worth a line and no more. A lost connection is an error all the same.
+async fn attempt(client: &Client, form: &TableSchema, name: &str, statement: &str) -> Result<Option<Finding>> {
+    match client.batch_execute(statement).await {
+        Ok(()) => Ok(None),
+        Err(error) if client.is_closed() => Err(from_pg(format!("finish table {}", form.name), error)),
+        Err(error) => {
+            let what = from_pg(format!("build {name}"), error).to_string();
+            Ok(Some(Finding::warning(format!("table {}", form.name), what, Some(format!("{statement};")))))
+        }
+    }
+}

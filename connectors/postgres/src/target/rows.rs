@@ -1,0 +1,162 @@
+//! Statements and parameters for rows of one form: which columns are written, and how cells become text.
+
+use crate::connection::{from_pg, quote_name};
+use crate::target::TargetTable;
+use bytes::{BufMut, BytesMut};
+use rowferry_api::{Cell, Error, ErrorKind, Key, Result, Row, TableSchema, encode_copy_cell};
+use std::borrow::Cow;
+
+/// A column that is written: its place among a row's cells, its quoted name, its type without numbers.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    pub place: usize,
+    pub name: String,
+    pub bare: String,
+    pub native: String,
+    pub is_key: bool,
+}
+
+/// How rows of one form are written into one table.
+#[derive(Debug, Clone)]
+pub(super) struct Shape {
+    /// The table, quoted.
+    pub table: String,
+    /// In the order of a row's cells; columns that the target has dropped since are left out.
+    pub columns: Vec<Written>,
+    /// In key order.
+    pub keys: Vec<Written>,
+}
+
+impl Shape {
+    pub(super) fn new(form: &TableSchema, target: &TargetTable) -> Result<Self> {
+        let written = |place: usize| {
+            let column = &form.columns[place];
+            let have = target.columns.iter().find(|have| have.name == column.name && !have.generated)?;
+            Some(Written {
+                place,
+                name: quote_name(&column.name),
+                bare: have.bare.clone(),
+                native: have.native.clone(),
+                is_key: form.key.contains(&place),
+            })
+        };
+        let keys: Option<Vec<Written>> = form.key.iter().map(|&place| written(place)).collect();
+        let keys = keys.filter(|keys| !keys.is_empty()).ok_or_else(|| {
+            Error::new(ErrorKind::Schema, format!("write table {}: the target's table lacks a column of the key", form.name))
+        })?;
+        Ok(Self { table: target.quoted.clone(), columns: (0..form.columns.len()).filter_map(written).collect(), keys })
+    }
+
+    pub(super) fn names(&self) -> String {
+        list(self.columns.iter().map(|column| column.name.clone()))
+    }
+
+    pub(super) fn key_names(&self) -> String {
+        list(self.keys.iter().map(|column| column.name.clone()))
+    }
+
+    /// `t.a = s.a AND t.b = s.b`
+    pub(super) fn same_key(&self, left: &str, right: &str) -> String {
+        let pairs = self.keys.iter().map(|key| format!("{left}.{0} = {right}.{0}", key.name));
+        pairs.collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// What stands before the rows' origin in an upsert, and what follows it.
+    pub(super) fn upsert(&self, select: &str) -> String {
+        let names = self.names();
+        let others: Vec<String> = self
+            .columns
+            .iter()
+            .filter(|column| !column.is_key)
+            .map(|column| format!("{0} = EXCLUDED.{0}", column.name))
+            .collect();
+        let action = if others.is_empty() { "NOTHING".into() } else { format!("UPDATE SET {}", others.join(", ")) };
+        format!(
+            "INSERT INTO {} ({names}) OVERRIDING SYSTEM VALUE {select} ON CONFLICT ({}) DO {action}",
+            self.table,
+            self.key_names()
+        )
+    }
+}
+
+pub(super) fn list(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// `unnest($1::text[], $2::text[]) AS u(...)` over columns, and each column back in its type.
+pub(super) fn unnest(columns: &[&Written]) -> (String, Vec<String>) {
+    let parameters = list((1..=columns.len()).map(|number| format!("${number}::text[]")));
+    let names = list((1..=columns.len()).map(|number| format!("c{number}")));
+    let typed = columns.iter().enumerate().map(|(index, column)| format!("u.c{}::{}", index + 1, column.bare)).collect();
+    (format!("unnest({parameters}) AS u({names})"), typed)
+}
+
+/// Texts of one column, for an array parameter.
+pub(super) type Texts<'a> = Vec<Option<Cow<'a, str>>>;
+
+pub(super) fn text(cell: Cell<'_>) -> Result<Option<Cow<'_, str>>> {
+    match cell {
+        Cell::Null | Cell::Unchanged => Ok(None),
+        Cell::Text(text) => std::str::from_utf8(text).map(|text| Some(Cow::Borrowed(text))).map_err(|error| {
+            Error::new(ErrorKind::BadRow, "write a row: a cell is not UTF-8").because(error)
+        }),
+        Cell::Raw(bytes) => {
+            let hex = |text: String, byte: &u8| text + &format!("{byte:02x}");
+            Ok(Some(Cow::Owned(bytes.iter().fold(String::from("\\x"), hex))))
+        }
+    }
+}
+
+/// The cells of rows, column by column.
+pub(super) fn columns_of<'a>(rows: &'a [&'a Row], columns: &[&Written]) -> Result<Vec<Texts<'a>>> {
+    let mut texts: Vec<Texts<'a>> = columns.iter().map(|_| Vec::with_capacity(rows.len())).collect();
+    for row in rows {
+        let mut wanted = columns.iter().enumerate().peekable();
+        // Columns that are written stand in the order of the cells, so one walk over the row is enough.
+        for (place, cell) in row.cells().enumerate() {
+            while let Some((index, _)) = wanted.next_if(|(_, column)| column.place == place) {
+                texts[index].push(text(cell)?);
+            }
+        }
+    }
+    Ok(texts)
+}
+
+/// The cells of keys, column by column.
+pub(super) fn columns_of_keys<'a>(keys: &'a [&'a Key], width: usize) -> Result<Vec<Texts<'a>>> {
+    let mut texts: Vec<Texts<'a>> = (0..width).map(|_| Vec::with_capacity(keys.len())).collect();
+    for key in keys {
+        for (column, cell) in texts.iter_mut().zip(key.cells()) {
+            column.push(text(cell)?);
+        }
+    }
+    Ok(texts)
+}
+
+/// Appends a row in COPY text format.
+pub(super) fn put_row(row: &Row, columns: &[Written], out: &mut BytesMut) {
+    let mut wanted = columns.iter().peekable();
+    let mut first = true;
+    for (place, cell) in row.cells().enumerate() {
+        if wanted.next_if(|column| column.place == place).is_none() {
+            continue;
+        }
+        if !std::mem::take(&mut first) {
+            out.put_u8(b'\t');
+        }
+        match cell {
+            Cell::Null | Cell::Unchanged => encode_copy_cell(None, out),
+            Cell::Text(text) => encode_copy_cell(Some(text), out),
+            Cell::Raw(bytes) => {
+                out.put_slice(b"\\\\x");
+                bytes.iter().for_each(|byte| out.put_slice(format!("{byte:02x}").as_bytes()));
+            }
+        }
+    }
+    out.put_u8(b'\n');
+}
+
+/// An error while writing a table.
+pub(super) fn failed(table: &str, error: tokio_postgres::Error) -> Error {
+    from_pg(format!("write table {table}"), error)
+}
