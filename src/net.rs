@@ -1,16 +1,20 @@
 //! The net change of each row: what a run of changes, in source order, comes to. Pure.
 //!
-//! A row that was touched many times is written once. Steps keep the order that matters: a truncate, a table's new form and
-//! a key change of which the rest of the row is not known stand between what came before and what came after.
+//! A row that was touched many times is written once. Steps keep the order that matters: a truncate, another form of a
+//! table, and a key change of which the rest of the row is not known stand between what came before and what came after.
 
-use rowferry_api::{Cell, Change, Key, KeyEncoder, Op, PartialUpdate, Row, RowBuilder, Step, TableRows, TableSchema};
+use indexmap::IndexMap;
+use rowferry_api::{
+    Cell, Change, Key, KeyEncoder, Op, PartialUpdate, Row, RowBuilder, Step, TableName, TableRows, TableSchema,
+};
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
-/// Works out the net change. Applying the steps leaves what applying the changes one by one leaves.
+/// Works out the net change. Applying the steps leaves what applying the changes one by one leaves. Keys keep the order
+/// in which they were first touched, since rows written together tend to lie together.
 pub fn net_changes(changes: &[Change]) -> Vec<Step> {
-    let mut net = Net::default();
+    let mut net = Net::new();
     for change in changes {
         net.add(change);
     }
@@ -20,7 +24,7 @@ pub fn net_changes(changes: &[Change]) -> Vec<Step> {
 
 /// Each change as a step of its own, in source order: for a target that refuses the net change but may take this.
 pub fn row_by_row(changes: &[Change]) -> Vec<Step> {
-    let mut net = Net::default();
+    let mut net = Net::new();
     for change in changes {
         net.add(change);
         net.flush();
@@ -28,83 +32,142 @@ pub fn row_by_row(changes: &[Change]) -> Vec<Step> {
     net.steps
 }
 
-#[derive(Default)]
-struct Net {
+/// The new keys of rows that change their key and of which some cells come from what the target has. In a slice's window
+/// the target may have a later row under the old key by now, with cells of its own: there they are to be read again.
+pub fn moved_keys(steps: &[Step]) -> Vec<(Arc<TableSchema>, Key)> {
+    let mut moved = Vec::new();
+    for step in steps {
+        let Step::Rows(rows) = step else { continue };
+        let mut keys = KeyEncoder::new(&rows.table.key);
+        let new_keys = rows
+            .updates
+            .iter()
+            .filter_map(|update| Some((keys.key(&update.row)?, &update.key)));
+        moved.extend(
+            new_keys
+                .filter(|(new, old)| new != *old)
+                .map(|(new, _)| (rows.table.clone(), new)),
+        );
+    }
+    moved
+}
+
+struct Net<'a> {
     steps: Vec<Step>,
-    /// Tables touched since the last barrier, in order of first touch.
-    tables: Vec<Table>,
-    /// Where the last change went; runs of changes of one table are the rule.
-    last: usize,
+    tables: Vec<Table<'a>>,
+    /// Tables with rows since the last barrier, in order of first touch.
+    touched: Vec<usize>,
+    by_form: HashMap<*const TableSchema, usize>,
+    by_name: HashMap<&'a TableName, usize>,
+    /// Runs of changes of one table are the rule.
+    last: Option<(*const TableSchema, usize)>,
+    hasher: KeyHasherSeed,
     builder: RowBuilder,
 }
 
-struct Table {
-    form: Arc<TableSchema>,
+struct Table<'a> {
+    form: &'a Arc<TableSchema>,
     keys: KeyEncoder,
-    places: HashMap<Key, usize, BuildHasherDefault<KeyHasher>>,
-    rows: Vec<(Key, Net1)>,
+    rows: IndexMap<Key, Pending, KeyHasherSeed>,
 }
 
 /// What one key comes to.
-enum Net1 {
+enum Pending {
     Delete,
     Upsert(Row),
     Update(Row),
+    /// The row goes to another key with cells that are not known here.
+    Move(Row),
+    /// A moved row arrives here.
+    Arrival,
 }
 
-impl Net {
-    fn add(&mut self, change: &Change) {
+impl Pending {
+    /// The step that holds this cannot take another change of the key.
+    fn is_settled(&self) -> bool {
+        matches!(self, Self::Move(_) | Self::Arrival)
+    }
+}
+
+impl<'a> Net<'a> {
+    fn new() -> Self {
+        Self {
+            steps: Vec::new(),
+            tables: Vec::new(),
+            touched: Vec::new(),
+            by_form: HashMap::new(),
+            by_name: HashMap::new(),
+            last: None,
+            hasher: KeyHasherSeed::random(),
+            builder: RowBuilder::new(),
+        }
+    }
+
+    fn add(&mut self, change: &'a Change) {
         if matches!(change.op, Op::Truncate) {
             return self.truncate(&change.table);
         }
         let table = self.table(&change.table);
         match &change.op {
-            Op::Insert(row) => {
-                if let Some(key) = self.tables[table].keys.key(row) {
-                    self.tables[table].set(key, Net1::Upsert(row.clone()));
-                }
-            }
+            Op::Insert(row) => match self.tables[table].keys.key(row) {
+                Some(key) => self.put(table, key, Pending::Upsert(row.clone())),
+                None => self.keyless(table, row),
+            },
             Op::Update { key, after } => self.update(table, key, after),
-            Op::Delete { key } => self.tables[table].set(key.clone(), Net1::Delete),
+            Op::Delete { key } => self.put(table, key.clone(), Pending::Delete),
             Op::Truncate => {}
         }
     }
 
     fn update(&mut self, table: usize, key: &Key, after: &Row) {
-        // A key column that the log left out did not change.
         let (after, new_key) = match self.tables[table].keys.key(after) {
             Some(new_key) => (after.clone(), new_key),
-            None => (with_key(&mut self.builder, &self.tables[table].form, after, key), key.clone()),
+            None => {
+                let after = with_key(&mut self.builder, self.tables[table].form, after, key);
+                match self.tables[table].keys.key(&after) {
+                    Some(new_key) => (after, new_key),
+                    None => return self.keyless(table, &after),
+                }
+            }
         };
-        let known = self.tables[table].get(key);
-        let moved = new_key != *key;
-        match (after.is_partial(), known) {
-            (false, _) => {
-                if moved {
-                    self.tables[table].set(key.clone(), Net1::Delete);
-                }
-                self.tables[table].set(new_key, Net1::Upsert(after));
+        let moves = new_key != *key;
+        let whole = match self.tables[table].rows.get(key) {
+            _ if !after.is_partial() => after,
+            Some(Pending::Upsert(before)) => merge(&mut self.builder, before, &after),
+            _ if moves => return self.move_unknown(table, key, new_key, after),
+            Some(Pending::Update(before)) => {
+                let cells = merge(&mut self.builder, before, &after);
+                return self.put(table, new_key, Pending::Update(cells));
             }
-            (true, Some(Net1::Upsert(before))) => {
-                let whole = merge(&mut self.builder, before, &after);
-                if moved {
-                    self.tables[table].set(key.clone(), Net1::Delete);
-                }
-                self.tables[table].set(new_key, Net1::Upsert(whole));
-            }
-            (true, Some(Net1::Update(before))) if !moved => {
-                let merged = merge(&mut self.builder, before, &after);
-                self.tables[table].set(new_key, Net1::Update(merged));
-            }
-            (true, None) if !moved => self.tables[table].set(new_key, Net1::Update(after)),
-            // The row is not known here and more than one key is at stake: by itself, in its place.
-            (true, _) => {
-                let form = self.tables[table].form.clone();
+            None => return self.put(table, new_key, Pending::Update(after)),
+            // A partial update of a row that is gone: it must find no row, and be reported.
+            Some(_) => {
                 self.flush();
-                let updates = vec![PartialUpdate { key: key.clone(), row: after }];
-                self.steps.push(Step::Rows(TableRows { table: form, deletes: Vec::new(), updates, upserts: Vec::new() }));
+                return self.put(table, new_key, Pending::Update(after));
             }
+        };
+        if moves {
+            self.put(table, key.clone(), Pending::Delete);
         }
+        self.put(table, new_key, Pending::Upsert(whole));
+    }
+
+    /// Stands beside other rows of the step as long as neither of its keys is among them.
+    fn move_unknown(&mut self, table: usize, key: &Key, new_key: Key, after: Row) {
+        let rows = &self.tables[table].rows;
+        if rows.contains_key(key) || rows.contains_key(&new_key) {
+            self.flush();
+        }
+        self.put(table, key.clone(), Pending::Move(after));
+        self.put(table, new_key, Pending::Arrival);
+    }
+
+    /// A row that does not say which it is cannot be netted; it is not dropped, the target has to refuse it.
+    fn keyless(&mut self, table: usize, row: &Row) {
+        self.flush();
+        let mut rows = no_rows(self.tables[table].form);
+        rows.upserts.push(row.clone());
+        self.steps.push(Step::Rows(rows));
     }
 
     fn truncate(&mut self, form: &Arc<TableSchema>) {
@@ -119,62 +182,77 @@ impl Net {
         }
     }
 
-    /// The place of a table; one of another form of it is a barrier.
-    fn table(&mut self, form: &Arc<TableSchema>) -> usize {
-        if self.tables.get(self.last).is_some_and(|table| Arc::ptr_eq(&table.form, form)) {
-            return self.last;
+    fn put(&mut self, table: usize, key: Key, pending: Pending) {
+        if self.tables[table].rows.get(&key).is_some_and(Pending::is_settled) {
+            self.flush();
         }
-        self.last = match self.tables.iter().position(|table| table.form.name == form.name) {
-            Some(place) if Arc::ptr_eq(&self.tables[place].form, form) => place,
-            Some(_) => {
-                self.flush();
-                self.start(form)
-            }
-            None => self.start(form),
-        };
-        self.last
+        let rows = &mut self.tables[table].rows;
+        if rows.is_empty() {
+            self.touched.push(table);
+        }
+        rows.insert(key, pending);
     }
 
-    fn start(&mut self, form: &Arc<TableSchema>) -> usize {
-        self.tables.push(Table {
-            form: form.clone(),
-            keys: KeyEncoder::new(&form.key),
-            places: HashMap::default(),
-            rows: Vec::new(),
-        });
-        self.tables.len() - 1
+    /// The place of a table in this form.
+    fn table(&mut self, form: &'a Arc<TableSchema>) -> usize {
+        let address = Arc::as_ptr(form);
+        if let Some((last, place)) = self.last
+            && last == address
+        {
+            return place;
+        }
+        let place = match self.by_form.get(&address) {
+            Some(&place) => place,
+            None => self.meet(form),
+        };
+        self.last = Some((address, place));
+        place
+    }
+
+    fn meet(&mut self, form: &'a Arc<TableSchema>) -> usize {
+        let known = self.by_name.get(&form.name).copied();
+        let place = match known {
+            Some(place) if self.tables[place].form == form => place,
+            _ => {
+                // Coming back to the older form is a third one: rows must not go before those in between.
+                self.by_form.retain(|_, place| Some(*place) != known);
+                let rows = IndexMap::with_hasher(self.hasher);
+                self.tables.push(Table {
+                    form,
+                    keys: KeyEncoder::new(&form.key),
+                    rows,
+                });
+                self.tables.len() - 1
+            }
+        };
+        self.by_form.insert(Arc::as_ptr(form), place);
+        self.by_name.insert(&form.name, place);
+        place
     }
 
     fn flush(&mut self) {
-        for table in self.tables.drain(..).filter(|table| !table.rows.is_empty()) {
-            let mut rows =
-                TableRows { table: table.form, deletes: Vec::new(), updates: Vec::new(), upserts: Vec::new() };
-            for (key, net) in table.rows {
-                match net {
-                    Net1::Delete => rows.deletes.push(key),
-                    Net1::Upsert(row) => rows.upserts.push(row),
-                    Net1::Update(row) => rows.updates.push(PartialUpdate { key, row }),
+        for place in self.touched.drain(..) {
+            let table = &mut self.tables[place];
+            let mut rows = no_rows(table.form);
+            for (key, pending) in table.rows.drain(..) {
+                match pending {
+                    Pending::Delete => rows.deletes.push(key),
+                    Pending::Upsert(row) => rows.upserts.push(row),
+                    Pending::Update(row) | Pending::Move(row) => rows.updates.push(PartialUpdate { key, row }),
+                    Pending::Arrival => {}
                 }
             }
             self.steps.push(Step::Rows(rows));
         }
-        self.last = 0;
     }
 }
 
-impl Table {
-    fn get(&self, key: &Key) -> Option<&Net1> {
-        self.places.get(key).map(|&place| &self.rows[place].1)
-    }
-
-    fn set(&mut self, key: Key, net: Net1) {
-        match self.places.get(&key) {
-            Some(&place) => self.rows[place].1 = net,
-            None => {
-                self.places.insert(key.clone(), self.rows.len());
-                self.rows.push((key, net));
-            }
-        }
+fn no_rows(form: &Arc<TableSchema>) -> TableRows {
+    TableRows {
+        table: form.clone(),
+        deletes: Vec::new(),
+        updates: Vec::new(),
+        upserts: Vec::new(),
     }
 }
 
@@ -186,17 +264,37 @@ fn merge(builder: &mut RowBuilder, before: &Row, after: &Row) -> Row {
     builder.finish()
 }
 
+/// A key cell that the log left out did not change.
 fn with_key(builder: &mut RowBuilder, form: &TableSchema, row: &Row, key: &Key) -> Row {
     for (index, cell) in row.cells().enumerate() {
         let place = form.key.iter().position(|&column| column == index);
-        builder.push(place.and_then(|place| key.cells().nth(place)).unwrap_or(cell));
+        let known = place
+            .filter(|_| cell == Cell::Unchanged)
+            .and_then(|place| key.cells().nth(place));
+        builder.push(known.unwrap_or(cell));
     }
     builder.finish()
 }
 
-/// Keys are short byte strings from a database of our own: speed counts, resistance to chosen keys is the seedless
-/// xxh3's.
-#[derive(Default)]
+/// Keys are short byte strings, hashed by xxh3 with a seed of this run: whoever may choose keys at the source must not
+/// be able to make them collide.
+#[derive(Debug, Clone, Copy)]
+struct KeyHasherSeed(u64);
+
+impl KeyHasherSeed {
+    fn random() -> Self {
+        Self(RandomState::new().build_hasher().finish())
+    }
+}
+
+impl BuildHasher for KeyHasherSeed {
+    type Hasher = KeyHasher;
+
+    fn build_hasher(&self) -> KeyHasher {
+        KeyHasher(self.0)
+    }
+}
+
 struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
@@ -204,11 +302,13 @@ impl Hasher for KeyHasher {
         self.0 = xxhash_rust::xxh3::xxh3_64_with_seed(bytes, self.0);
     }
 
-    fn write_usize(&mut self, number: usize) {
-        self.0 = self.0.rotate_left(5) ^ number as u64;
-    }
+    /// The length that stands before the bytes adds nothing.
+    fn write_usize(&mut self, _: usize) {}
 
     fn finish(&self) -> u64 {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests;
