@@ -1,9 +1,10 @@
 //! What a target's table has to do when its source's table has changed its form. Pure.
 //!
 //! Only what loses nothing is carried over: new columns, dropped columns, wider types, looser NOT NULL, new labels of
-//! enums. A rename, a narrower or another type, another key: refused, with how to go on.
+//! enums. A rename, a narrower or another type, another key: refused, with how to go on. A NOT NULL that is new at the
+//! source is not carried over: the target holds no NULL anyway, and older rows of the log may still bring one.
 
-use rowferry_api::{Alteration, Column, Fill, TableSchema, TypeDef, TypeDefKind, is_wider};
+use rowferry_api::{Alteration, Column, Fill, KeyOrder, TableSchema, TypeDef, TypeDefKind, is_wider};
 use std::fmt;
 
 /// What to do at the target.
@@ -32,32 +33,47 @@ impl fmt::Display for Refusal {
 pub fn plan(taken: &TableSchema, now: &TableSchema) -> Result<Plan, Refusal> {
     refuse_renames(taken, now)?;
     refuse_other_key(taken, now)?;
+    refuse_other_types(taken, now)?;
     let mut alterations = labels(taken, now)?;
     let gone = |column: &&Column| !is_same_column_in(&now.columns, column);
     for column in taken.columns.iter().filter(gone) {
         alterations.push(Alteration::DropColumn(column.name.clone()));
     }
-    for column in taken.computed.iter().filter(|column| !is_same_column_in(&now.computed, column)) {
+    for column in taken
+        .computed
+        .iter()
+        .filter(|column| !is_same_column_in(&now.computed, column))
+    {
         alterations.push(Alteration::DropColumn(column.name.clone()));
     }
     let mut copy_again = false;
     for column in &now.columns {
         match taken.columns.iter().find(|before| is_same(before, column)) {
             None => {
-                copy_again |= column.fill == Fill::Unknown;
+                // A column that was computed before holds values that no row of the log has brought.
+                let was_computed = taken.computed.iter().any(|before| is_same(before, column));
+                copy_again |= column.fill == Fill::Unknown || was_computed;
                 alterations.push(Alteration::AddColumn(column.clone()));
             }
             Some(before) => {
                 // The source turned 0.1 into 0.10000000149011612; a target that keeps text or other bits cannot know.
-                copy_again |= before.native == "real" && column.native == "double precision";
+                copy_again |= before.native.starts_with("real") && column.native.starts_with("double precision");
                 alterations.extend(changed(taken, before, column)?);
             }
         }
     }
-    for column in now.computed.iter().filter(|column| !is_same_column_in(&taken.computed, column)) {
+    copy_again |= key_orders(taken) != key_orders(now);
+    for column in now
+        .computed
+        .iter()
+        .filter(|column| !is_same_column_in(&taken.computed, column))
+    {
         alterations.push(Alteration::AddComputed(column.clone()));
     }
-    Ok(Plan { alterations, copy_again })
+    Ok(Plan {
+        alterations,
+        copy_again,
+    })
 }
 
 /// A line for a log: `add column note text, drop column old`.
@@ -79,12 +95,25 @@ fn is_same(before: &Column, now: &Column) -> bool {
 }
 
 fn is_same_column_in(columns: &[Column], column: &Column) -> bool {
-    columns.iter().any(|other| is_same(other, column) && other.generated == column.generated)
+    let as_before = |other: &Column| {
+        other.generated == column.generated && (other.generated.is_none() || other.native == column.native)
+    };
+    columns.iter().any(|other| is_same(other, column) && as_before(other))
+}
+
+/// Ranges that were cut under another order of keys are no ranges any more.
+fn key_orders(form: &TableSchema) -> Vec<KeyOrder> {
+    form.key_columns().map(|column| KeyOrder::of(&column.ty)).collect()
 }
 
 fn refuse_renames(taken: &TableSchema, now: &TableSchema) -> Result<(), Refusal> {
     let everything = || now.columns.iter().chain(&now.computed);
-    for before in taken.columns.iter().chain(&taken.computed).filter(|column| column.id != 0) {
+    for before in taken
+        .columns
+        .iter()
+        .chain(&taken.computed)
+        .filter(|column| column.id != 0)
+    {
         if let Some(renamed) = everything().find(|column| column.id == before.id && column.name != before.name) {
             let (table, old, new) = (&now.name, &before.name, &renamed.name);
             return Err(Refusal {
@@ -104,12 +133,39 @@ fn refuse_other_key(taken: &TableSchema, now: &TableSchema) -> Result<(), Refusa
     }
     let table = &now.name;
     Err(Refusal {
-        what: format!("the key of {table} changed from ({}) to ({})", before.join(", "), after.join(", ")),
+        what: format!(
+            "the key of {table} changed from ({}) to ({})",
+            before.join(", "),
+            after.join(", ")
+        ),
         mend: format!(
             "give the target's table the same key (or drop it there), then run `rowferry resync --table {table}`; or set `key` \
              for it"
         ),
     })
+}
+
+/// The source rewrote values inside composites when the type changed, and no log says so.
+fn refuse_other_types(taken: &TableSchema, now: &TableSchema) -> Result<(), Refusal> {
+    for def in &now.types {
+        let Some(before) = taken.types.iter().find(|before| before.name == def.name) else {
+            continue;
+        };
+        let same = match (&before.kind, &def.kind) {
+            // What a domain allows may change; a row that the target's domain refuses is named when it comes.
+            (TypeDefKind::Domain { base: before, .. }, TypeDefKind::Domain { base: now, .. }) => before == now,
+            (TypeDefKind::Enum { .. }, TypeDefKind::Enum { .. }) => true,
+            (before, now) => before == now,
+        };
+        if !same {
+            let (table, name) = (&now.name, &def.name);
+            return Err(Refusal {
+                what: format!("type {name}, which {table} uses, was changed at the source"),
+                mend: format!("change it at the target in the same way, then run `rowferry resync --table {table}`"),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// What a column that stayed needs.
@@ -138,14 +194,21 @@ fn changed(taken: &TableSchema, before: &Column, now: &Column) -> Result<Vec<Alt
 fn labels(taken: &TableSchema, now: &TableSchema) -> Result<Vec<Alteration>, Refusal> {
     let mut alterations = Vec::new();
     for def in &now.types {
-        let TypeDefKind::Enum { labels: new } = &def.kind else { continue };
-        let Some(old) = taken.types.iter().find_map(|before| enum_labels(before, def)) else { continue };
+        let TypeDefKind::Enum { labels: new } = &def.kind else {
+            continue;
+        };
+        let Some(old) = taken.types.iter().find_map(|before| enum_labels(before, def)) else {
+            continue;
+        };
         if old == new {
             continue;
         }
         if let Some(gone) = old.iter().find(|label| !new.contains(label)) {
             return Err(Refusal {
-                what: format!("label '{gone}' of enum {} was renamed or removed at the source", def.name),
+                what: format!(
+                    "label '{gone}' of enum {} was renamed or removed at the source",
+                    def.name
+                ),
                 mend: format!(
                     "rename it at the target too (ALTER TYPE ... RENAME VALUE), then run `rowferry resync --table {}`",
                     now.name

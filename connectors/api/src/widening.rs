@@ -10,6 +10,9 @@ struct Spelled {
 
 /// Whether a column can become `now` without losing or changing a value that it could hold before.
 pub fn is_wider(before: &str, now: &str) -> bool {
+    if let (Some(before), Some(now)) = (before.strip_suffix("[]"), now.strip_suffix("[]")) {
+        return is_wider(before, now);
+    }
     let (before, now) = (spelled(before), spelled(now));
     if before == now {
         return true;
@@ -22,7 +25,9 @@ pub fn is_wider(before: &str, now: &str) -> bool {
         return same_name(&before, &now);
     }
     match now.name.as_str() {
-        "numeric" => matches!(before.name.as_str(), "smallint" | "integer" | "bigint") && holds_integer(&before.name, &now),
+        "numeric" => {
+            matches!(before.name.as_str(), "smallint" | "integer" | "bigint") && holds_integer(&before.name, &now)
+        }
         "text" => matches!(before.name.as_str(), "character varying" | "\"char\"" | "name"),
         "character varying" => now.numbers.is_empty() && before.name == "text",
         _ => wider(&["smallint", "integer", "bigint"]) || wider(&["real", "double precision"]),
@@ -37,14 +42,17 @@ fn same_name(before: &Spelled, now: &Spelled) -> bool {
             _ => false,
         },
         // No number is no limit; for these the largest precision.
-        "character varying" | "bit varying" | "timestamp without time zone" | "timestamp with time zone"
-        | "time without time zone" | "time with time zone" | "interval" => {
-            match (before.numbers.as_slice(), now.numbers.as_slice()) {
-                (_, []) => true,
-                ([n1], [n2]) => n2 >= n1,
-                _ => false,
-            }
-        }
+        "character varying"
+        | "bit varying"
+        | "timestamp without time zone"
+        | "timestamp with time zone"
+        | "time without time zone"
+        | "time with time zone"
+        | "interval" => match (before.numbers.as_slice(), now.numbers.as_slice()) {
+            (_, []) => true,
+            ([n1], [n2]) => n2 >= n1,
+            _ => false,
+        },
         // `character(5)` to `character(8)` pads what was stored: another text.
         _ => false,
     }
@@ -67,9 +75,18 @@ fn holds_integer(integer: &str, numeric: &Spelled) -> bool {
 
 fn spelled(native: &str) -> Spelled {
     let (Some(open), Some(close)) = (native.find('('), native.find(')')) else {
-        return Spelled { name: native.to_owned(), numbers: Vec::new() };
+        return Spelled {
+            name: native.to_owned(),
+            numbers: Vec::new(),
+        };
     };
     let name = format!("{}{}", &native[..open], &native[close + 1..]);
-    let numbers = native[open + 1..close].split(',').filter_map(|number| number.trim().parse().ok()).collect();
-    Spelled { name: name.trim().to_owned(), numbers }
+    let numbers = native[open + 1..close]
+        .split(',')
+        .filter_map(|number| number.trim().parse().ok())
+        .collect();
+    Spelled {
+        name: name.trim().to_owned(),
+        numbers,
+    }
 }
