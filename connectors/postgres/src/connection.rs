@@ -1,17 +1,26 @@
-//! How to reach a server: what a URL says, ordinary connections, and what an error of the server means.
+//! How to reach a server: what a URL says, and ordinary connections.
+
+mod errors;
+mod parameters;
+mod quote;
 
 use crate::tls::{self, TlsMode};
-use rowferry_api::{Error, ErrorKind, Result};
+pub(crate) use errors::{Failure, ServerError, from_pg};
+pub(crate) use parameters::TlsParameters;
+use parameters::malformed;
+pub(crate) use quote::{quote_command_text, quote_name, quote_table, quote_text};
+use rowferry_api::Result;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
-use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::config::{ChannelBinding, Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Every session writes values the same way, so that the log, COPY, source and target agree on a value's text.
-const SETTINGS: [(&str, &str); 9] = [
+/// Every session writes values the same way, so that the log, COPY, source and target agree on a value's text; and
+/// what a role or database has set for its people's sessions does not end or narrow ours.
+const SETTINGS: [(&str, &str); 15] = [
     ("TimeZone", "UTC"),
     ("DateStyle", "ISO"),
     ("IntervalStyle", "postgres"),
@@ -22,8 +31,19 @@ const SETTINGS: [(&str, &str); 9] = [
     ("xmloption", "content"),
     // Names are always written with their schema, and printed so.
     ("search_path", ""),
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("default_transaction_isolation", "read\\ committed"),
+    // A policy that would hide rows from us is an error, not a table with fewer rows.
+    ("row_security", "off"),
+    ("client_min_messages", "warning"),
 ];
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A peer that is gone without a word is noticed after about a minute; the system's own default is two hours.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
 
 /// Where a server is, and how to connect. Debug and messages show no password.
 #[derive(Clone)]
@@ -41,44 +61,44 @@ impl fmt::Debug for ConnectOptions {
 /// One address to try.
 #[derive(Debug, Clone)]
 pub(crate) enum Address {
-    Tcp { host: String, addr: Option<IpAddr>, port: u16 },
-    Unix { path: std::path::PathBuf },
+    Tcp {
+        host: String,
+        addr: Option<IpAddr>,
+        port: u16,
+    },
+    Unix {
+        path: PathBuf,
+    },
 }
 
 impl ConnectOptions {
     /// Reads a `postgres://` URL or `key=value` text (PostgreSQL manual, libpq, "Connection Strings"), with `sslmode`,
     /// `sslrootcert`, `sslcert` and `sslkey`. Connects to nothing; reads the certificates' files.
     pub fn parse(text: &str) -> Result<Self> {
-        let (rest, tls) = tls::take_parameters(text)?;
+        let (rest, tls) = parameters::take_tls(text)?;
         let mut config: Config = rest.parse().map_err(|error: tokio_postgres::Error| {
             let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            Error::new(ErrorKind::Config, format!("read the connection URL: {cause}"))
-                .hint("Write postgres://user:password@host:port/database, special characters as %XX.")
+            malformed(&cause)
         })?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(Error::new(ErrorKind::Config, "read the connection URL: it names no host")
-                .hint("Write postgres://user:password@host:port/database, special characters as %XX."));
+        let addrs = config.get_hostaddrs().to_vec();
+        match (config.get_hosts().len(), addrs.len()) {
+            (0, 0) => return Err(malformed("it names no host")),
+            // The name that a certificate is compared with.
+            (0, _) => {
+                for addr in &addrs {
+                    config.host(addr.to_string());
+                }
+            }
+            (hosts, addrs) if addrs != 0 && hosts != addrs => {
+                return Err(malformed("host and hostaddr differ in number"));
+            }
+            _ => {}
         }
-        if config.get_user().is_none() {
-            config.user(std::env::var("USER").unwrap_or_else(|_| "postgres".into()));
+        if !matches!(config.get_ports().len(), 0 | 1) && config.get_ports().len() != config.get_hosts().len() {
+            return Err(malformed("host and port differ in number"));
         }
-        if config.get_application_name().is_none() {
-            config.application_name("rowferry");
-        }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_TIMEOUT);
-        }
-        config.ssl_mode(match tls {
-            TlsMode::Disable => SslMode::Disable,
-            TlsMode::Prefer(_) => SslMode::Prefer,
-            TlsMode::Require(_) => SslMode::Require,
-        });
-        let settings: Vec<String> = SETTINGS.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
-        let options = match config.get_options() {
-            Some(given) => format!("{given} {}", settings.join(" ")),
-            None => settings.join(" "),
-        };
-        config.options(options);
+        let tls = tls::mode_of(&tls)?;
+        fill_in(&mut config);
         Ok(Self { config, tls })
     }
 
@@ -94,7 +114,10 @@ impl ConnectOptions {
 
     /// The database's name.
     pub fn database(&self) -> &str {
-        self.config.get_dbname().or(self.config.get_user()).unwrap_or("postgres")
+        self.config
+            .get_dbname()
+            .or(self.config.get_user())
+            .unwrap_or("postgres")
     }
 
     pub(crate) fn user(&self) -> &str {
@@ -105,122 +128,206 @@ impl ConnectOptions {
         self.config.get_password()
     }
 
+    pub(crate) fn channel_binding(&self) -> ChannelBinding {
+        self.config.get_channel_binding()
+    }
+
+    /// Which of several servers is meant.
+    pub(crate) fn session_attrs(&self) -> TargetSessionAttrs {
+        self.config.get_target_session_attrs()
+    }
+
     pub(crate) fn connect_timeout(&self) -> Duration {
         self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT)
     }
 
+    /// Time without a word after which the system asks whether the peer is still there; `None` if it is not to ask.
+    pub(crate) fn keepalive_idle(&self) -> Option<Duration> {
+        self.config.get_keepalives().then(|| self.config.get_keepalives_idle())
+    }
+
     /// What a startup message says besides `replication`.
     pub(crate) fn startup_parameters(&self) -> Vec<(&str, &str)> {
-        let mut parameters = vec![("user", self.user()), ("database", self.database())];
-        parameters.extend(self.config.get_application_name().map(|name| ("application_name", name)));
+        let mut parameters = vec![
+            ("user", self.user()),
+            ("database", self.database()),
+            ("client_encoding", "UTF8"),
+        ];
+        parameters.extend(
+            self.config
+                .get_application_name()
+                .map(|name| ("application_name", name)),
+        );
         parameters.extend(self.config.get_options().map(|options| ("options", options)));
         parameters
     }
 
     /// The addresses in the order to try them.
     pub(crate) fn addresses(&self) -> Vec<Address> {
-        let hosts = self.config.get_hosts();
         let addrs = self.config.get_hostaddrs();
         let ports = self.config.get_ports();
-        (0..hosts.len().max(addrs.len()))
-            .map(|index| {
+        let hosts = self.config.get_hosts().iter().enumerate();
+        hosts
+            .map(|(index, host)| {
                 let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
-                match hosts.get(index) {
-                    Some(Host::Unix(dir)) => Address::Unix { path: dir.join(format!(".s.PGSQL.{port}")) },
-                    Some(Host::Tcp(host)) => Address::Tcp { host: host.clone(), addr: addrs.get(index).copied(), port },
-                    None => Address::Tcp { host: addrs[index].to_string(), addr: Some(addrs[index]), port },
+                match host {
+                    Host::Unix(dir) => Address::Unix {
+                        path: dir.join(format!(".s.PGSQL.{port}")),
+                    },
+                    Host::Tcp(host) => Address::Tcp {
+                        host: host.clone(),
+                        addr: addrs.get(index).copied(),
+                        port,
+                    },
                 }
             })
             .collect()
     }
 
-    /// Opens an ordinary connection, driven by a task of its own until the client is dropped.
+    /// Opens an ordinary connection, driven by a task of its own until the client is dropped. The address that answers
+    /// first, in the order of the URL, is taken; each has `connect_timeout`, its login included.
     pub async fn connect(&self) -> Result<Client> {
         let context = format!("connect to {}", self.describe());
-        let result = match &self.tls {
-            TlsMode::Disable => self.config.connect(tokio_postgres::NoTls).await.map(|(client, connection)| {
-                tokio::spawn(connection);
-                client
-            }),
-            TlsMode::Prefer(tls) | TlsMode::Require(tls) => {
-                self.config.connect(MakeRustlsConnect::new((**tls).clone())).await.map(|(client, connection)| {
-                    tokio::spawn(connection);
-                    client
-                })
+        let addresses = self.addresses();
+        let only_sockets = addresses.iter().all(|address| matches!(address, Address::Unix { .. }));
+        let limit = self.connect_timeout() * u32::try_from(addresses.len()).unwrap_or(1);
+        let attempts = async {
+            match &self.tls {
+                // As libpq: nothing is encrypted on a socket of the machine.
+                _ if only_sockets => self.connect_in_plain().await,
+                TlsMode::Disable => self.connect_in_plain().await,
+                TlsMode::Require(tls) => self.connect_encrypted(tls, SslMode::Require).await,
+                TlsMode::Prefer(tls) => match self.connect_encrypted(tls, SslMode::Prefer).await {
+                    Err(failure) if failure.may_pass_in_plain() => self.connect_in_plain().await.map_err(|_| failure),
+                    result => result,
+                },
             }
         };
-        result.map_err(|error| from_pg(context, error))
+        let silent = || Failure::Broken("the server did not answer in time".into());
+        let result = tokio::time::timeout(limit, attempts)
+            .await
+            .unwrap_or_else(|_| Err(silent()));
+        result.map_err(|failure| failure.into_error(context))
+    }
+
+    async fn connect_in_plain(&self) -> Result<Client, Failure> {
+        let mut config = self.config.clone();
+        config.ssl_mode(SslMode::Disable);
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    async fn connect_encrypted(&self, tls: &rustls::ClientConfig, mode: SslMode) -> Result<Client, Failure> {
+        let mut config = self.config.clone();
+        config.ssl_mode(mode);
+        let (client, connection) = config.connect(MakeRustlsConnect::new(tls.clone())).await?;
+        tokio::spawn(connection);
+        Ok(client)
     }
 }
 
-/// What an error of tokio-postgres means for the engine.
-pub(crate) fn from_pg(context: impl Into<String>, error: tokio_postgres::Error) -> Error {
-    let context = context.into();
-    if let Some(db) = error.as_db_error() {
-        let mut text = db.message().to_owned();
-        for part in [db.detail(), db.where_()].into_iter().flatten() {
-            text = format!("{text} ({})", part.lines().next().unwrap_or_default());
+/// What the text left open, and what every session of ours sets.
+fn fill_in(config: &mut Config) {
+    if config.get_user().is_none() {
+        config.user(std::env::var("USER").unwrap_or_else(|_| "postgres".into()));
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("rowferry");
+    }
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_TIMEOUT);
+    }
+    if config.get_keepalives_idle() == Config::new().get_keepalives_idle() {
+        config.keepalives_idle(KEEPALIVE_IDLE);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(KEEPALIVE_INTERVAL);
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(KEEPALIVE_RETRIES);
+    }
+    let settings: Vec<String> = SETTINGS
+        .iter()
+        .map(|(name, value)| format!("-c {name}={value}"))
+        .collect();
+    let options = match config.get_options() {
+        Some(given) => format!("{given} {}", settings.join(" ")),
+        None => settings.join(" "),
+    };
+    config.options(options);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rowferry_api::ErrorKind;
+
+    #[test]
+    fn a_description_names_the_place_and_no_secret() {
+        let cases = [
+            (
+                "postgres://bob:hunter2@db.example:6432/shop",
+                "PostgreSQL at db.example:6432/shop",
+            ),
+            (
+                "postgres://bob:hunter2@db.example/shop",
+                "PostgreSQL at db.example:5432/shop",
+            ),
+            ("host=db password=hunter2 user=bob", "PostgreSQL at db:5432/bob"),
+            (
+                "postgres://bob:hunter2@%2Frun%2Fpg:7000/shop",
+                "PostgreSQL at /run/pg/.s.PGSQL.7000/shop",
+            ),
+            (
+                "postgres:///shop?host=/run/pg&user=bob&password=hunter2",
+                "PostgreSQL at /run/pg/.s.PGSQL.5432/shop",
+            ),
+            (
+                "hostaddr=10.0.0.7 dbname=shop password=hunter2",
+                "PostgreSQL at 10.0.0.7:5432/shop",
+            ),
+        ];
+        for (url, expected) in cases {
+            let options = ConnectOptions::parse(url).unwrap();
+            assert_eq!(options.describe(), expected);
+            assert_eq!(format!("{options:?}"), expected);
         }
-        return from_state(context, db.code(), &text, db.hint());
     }
-    let text = match std::error::Error::source(&error) {
-        Some(cause) => cause.to_string(),
-        None => error.to_string(),
-    };
-    unspoken(context, &text)
-}
 
-/// An error that the server did not send.
-pub(crate) fn unspoken(context: String, text: &str) -> Error {
-    let about = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if about(&["certificate", "InvalidCertificate", "UnknownIssuer", "NotValidForName", "TLS", "tls"]) {
-        return Error::new(ErrorKind::Config, format!("{context}: {text}"))
-            .hint("Check sslmode and sslrootcert: the server must speak TLS, and its certificate must fit the mode.");
+    #[test]
+    fn a_wrong_text_is_refused_without_its_password() {
+        let wrong = [
+            "postgres://bob:hunter2@h/db?colour=red",
+            "postgres://bob:hunter2@h/db?sslmode=maybe",
+            "postgres://bob:hunter2@h:port/db",
+            "postgres://bob:hunter2@h/db?sslrootcert=/nowhere.pem&sslmode=verify-ca",
+            "postgres://bob:hunter2@h/db?sslcert=/only.pem",
+            "host=h password='hunter2",
+            "host=a,b,c port=1,2 password=hunter2",
+            "password=hunter2",
+            "hunter2",
+        ];
+        for text in wrong {
+            let error = ConnectOptions::parse(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{text}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+        let error = ConnectOptions::parse("postgres://bob:hunter2@h/db?colour=red").unwrap_err();
+        assert!(error.to_string().contains("colour"), "{error}");
     }
-    if about(&["password missing", "unsupported authentication"]) {
-        return Error::new(ErrorKind::Denied, format!("{context}: {text}")).hint("Give the password in the URL, or as ${NAME}.");
+
+    #[test]
+    fn several_hosts_are_tried_in_order() {
+        let options = ConnectOptions::parse("postgres://a:1,b:2/db").unwrap();
+        let ports: Vec<u16> = options
+            .addresses()
+            .iter()
+            .map(|address| match address {
+                Address::Tcp { port, .. } => *port,
+                Address::Unix { .. } => 0,
+            })
+            .collect();
+        assert_eq!(ports, [1, 2]);
     }
-    Error::new(ErrorKind::Unreachable, format!("{context}: {text}"))
-        .hint("Check that the server runs, that host and port are right, and that nothing between blocks the way.")
-}
-
-/// An error that the server sent. Codes: PostgreSQL manual, "PostgreSQL Error Codes".
-pub(crate) fn from_state(context: String, state: &SqlState, text: &str, server_hint: Option<&str>) -> Error {
-    let code = state.code();
-    let (kind, hint) = match (&code[..2.min(code.len())], code) {
-        (_, "28P01" | "28000") => (ErrorKind::Denied, Some("Check user, password and the server's pg_hba.conf.")),
-        (_, "3D000") => (ErrorKind::Denied, Some("Check the database's name in the URL.")),
-        (_, "42501") => (ErrorKind::Denied, Some("Grant the right to the user, or connect as one who has it.")),
-        (_, "40001" | "40P01" | "55P03" | "57014") => (ErrorKind::Transient, None),
-        (_, "55006") => (ErrorKind::Busy, None),
-        (_, "23505") => (ErrorKind::Unique, None),
-        (_, "25006") => (ErrorKind::Config, Some("The server is read-only (a standby, or default_transaction_read_only).")),
-        (_, "53300") => (ErrorKind::Unreachable, Some("Raise max_connections, or close other connections.")),
-        (_, "53100") => (ErrorKind::Unreachable, Some("The server's disk is full: make room there.")),
-        ("08" | "53" | "57" | "58", _) => (ErrorKind::Unreachable, None),
-        ("22" | "23", _) => (ErrorKind::BadRow, None),
-        (_, "42P01" | "42703" | "42804" | "42704" | "3F000" | "42P10" | "2BP01" | "42883") => (ErrorKind::Schema, None),
-        _ => (ErrorKind::Other, None),
-    };
-    let error = Error::new(kind, format!("{context}: {text}"));
-    match server_hint.or(hint) {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
-}
-
-/// A name as SQL writes it, whatever is in it.
-pub(crate) fn quote_name(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A table's name as SQL writes it.
-pub(crate) fn quote_table(name: &rowferry_api::TableName) -> String {
-    format!("{}.{}", quote_name(&name.schema), quote_name(&name.name))
-}
-
-/// A text as SQL writes it, whatever is in it and whatever `standard_conforming_strings` says.
-pub(crate) fn quote_text(text: &str) -> String {
-    let quoted = text.replace('\'', "''");
-    if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }

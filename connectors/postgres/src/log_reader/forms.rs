@@ -5,18 +5,125 @@
 
 use crate::catalog;
 use crate::connection::{ConnectOptions, from_pg};
-use crate::pgoutput::{Relation, RelationColumn};
+use crate::pgoutput::{Old, Relation, RelationColumn};
+use crate::replication::READ_BYTES;
 use crate::types;
-use rowferry_api::{Column, Dialect, Error, ErrorKind, Fill, KeyEncoder, Result, TableName, TableSchema};
+use bytes::Bytes;
+use rowferry_api::{
+    Cell, Change, Column, Dialect, Error, ErrorKind, Event, Fill, Key, KeyEncoder, Op, Result, Row, RowBuilder,
+    TableName, TableSchema,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio_postgres::Client;
 
-/// A table's form, and its keys.
+/// A key longer lived than a row of more than this is taken out of the row.
+const LARGE_ROW_BYTES: usize = READ_BYTES / 4;
+
+/// A table as the log has it now.
 pub(super) struct Form {
-    pub table: Arc<TableSchema>,
-    pub keys: KeyEncoder,
+    table: Arc<TableSchema>,
+    keys: KeyEncoder,
+    builder: RowBuilder,
+    key_may_be_null: bool,
+    /// Why a change cannot be tied to a row, if it cannot.
+    defect: Option<Defect>,
     relation: Relation,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Defect {
+    /// Nobody asked for the table with a key, and it has none in the log: its changes pass with empty keys.
+    NoKey,
+    /// The key that was asked for is not part of the replica identity.
+    NotLogged,
+}
+
+impl Form {
+    pub(super) fn insert(&mut self, new: Row) -> Result<Event> {
+        self.refuse_null_key(&new)?;
+        Ok(self.change(Op::Insert(new)))
+    }
+
+    pub(super) fn update(&mut self, old: Option<&Old>, new: Row) -> Result<Event> {
+        let after = match old {
+            Some(old) if new.is_partial() => self.completed(&new, old),
+            _ => new,
+        };
+        let key = self.key(old.map_or(&after, Old::row))?;
+        self.refuse_null_key(&after)?;
+        Ok(self.change(Op::Update { key, after }))
+    }
+
+    pub(super) fn delete(&mut self, old: &Old) -> Result<Event> {
+        let key = self.key(old.row())?;
+        Ok(self.change(Op::Delete { key }))
+    }
+
+    pub(super) fn truncate(&self) -> Event {
+        self.change(Op::Truncate)
+    }
+
+    fn change(&self, op: Op) -> Event {
+        Event::Change(Change {
+            table: self.table.clone(),
+            op,
+        })
+    }
+
+    /// Rows whose keys are NULL could not be told apart at the target. Only a key from the configuration can be NULL.
+    fn refuse_null_key(&self, row: &Row) -> Result<()> {
+        let key = &self.table.key;
+        let is_null = |(index, cell): (usize, Cell<'_>)| cell == Cell::Null && key.contains(&index);
+        if self.key_may_be_null && row.cells().enumerate().any(is_null) {
+            Err(lacks_key(&self.table))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The new row, with the old one's cells where the log says unchanged and the old one carries them.
+    fn completed(&mut self, new: &Row, old: &Old) -> Row {
+        for ((new, before), column) in new.cells().zip(old.row().cells()).zip(&self.relation.columns) {
+            let known = new == Cell::Unchanged && (matches!(old, Old::Full(_)) || column.is_key);
+            self.builder.push(if known { before } else { new });
+        }
+        self.builder.finish()
+    }
+
+    fn key(&mut self, row: &Row) -> Result<Key> {
+        let key = match self.defect {
+            Some(Defect::NoKey) => return Ok(Key::from_cells([])),
+            Some(Defect::NotLogged) => None,
+            None => self
+                .keys
+                .key(row)
+                .filter(|key| key.cells().all(|cell| cell != Cell::Null)),
+        };
+        match key {
+            Some(key) if row.as_bytes().len() > LARGE_ROW_BYTES => {
+                Ok(Key::from_bytes(Bytes::copy_from_slice(key.as_bytes())).unwrap_or(key))
+            }
+            Some(key) => Ok(key),
+            None => Err(lacks_key(&self.table)),
+        }
+    }
+}
+
+fn lacks_key(table: &TableSchema) -> Error {
+    let name = &table.name;
+    let key: Vec<&str> = table.key_columns().map(|column| column.name.as_str()).collect();
+    let key = if key.is_empty() {
+        "that is configured".to_owned()
+    } else {
+        format!("({})", key.join(", "))
+    };
+    Error::new(ErrorKind::Schema, format!("read a change of {name}: the log does not carry its whole key {key}, or a part is NULL"))
+        .hint(format!(
+            "The replica identity of {name} must hold the key: ALTER TABLE ... REPLICA IDENTITY FULL (or DEFAULT, where the key is \
+             the primary key). What was logged before lacks it, so leave the table out once (\"!{name}\"), then take it in again \
+             and run `rowferry resync --table {name}`."
+        ))
 }
 
 /// All forms, by the table's oid.
@@ -30,7 +137,12 @@ pub(super) struct Forms {
 impl Forms {
     pub(super) fn new(client: Client, options: ConnectOptions, given: &[Arc<TableSchema>]) -> Self {
         let given = given.iter().map(|table| (table.name.clone(), table.clone())).collect();
-        Self { client, options, given, forms: HashMap::new() }
+        Self {
+            client,
+            options,
+            given,
+            forms: HashMap::new(),
+        }
     }
 
     /// How many cells a table's rows have.
@@ -40,68 +152,63 @@ impl Forms {
 
     pub(super) fn get(&mut self, oid: u32) -> Result<&mut Form> {
         self.forms.get_mut(&oid).ok_or_else(|| {
-            Error::new(ErrorKind::Protocol, format!("read the log: table {oid} changes before it is described"))
+            Error::new(
+                ErrorKind::Protocol,
+                format!("read the log: table {oid} changes before it is described"),
+            )
         })
     }
 
-    /// The form that a Relation message stands for. The same message again gives the same form.
-    pub(super) async fn describe(&mut self, relation: Relation) -> Result<Arc<TableSchema>> {
-        if let Some(form) = self.forms.get(&relation.oid)
-            && form.relation == relation
-        {
-            return Ok(form.table.clone());
+    /// Takes a Relation message in. Returns the table's form if it is not the one that it had.
+    pub(super) async fn describe(&mut self, relation: &Relation) -> Result<Option<Arc<TableSchema>>> {
+        let earlier = self.forms.get(&relation.oid);
+        if earlier.is_some_and(|form| form.relation == *relation) {
+            return Ok(None);
         }
+        let earlier = earlier.map(|form| form.table.clone());
         let name = TableName::new(relation.schema.clone(), relation.name.clone());
-        let known = self.given.get(&name).cloned();
-        let built = self.build(name, &relation, known.as_deref()).await?;
-        let table = known.filter(|known| same_columns(known, &built)).unwrap_or_else(|| Arc::new(built));
-        let keys = KeyEncoder::new(&table.key);
-        self.forms.insert(relation.oid, Form { table: table.clone(), keys, relation });
-        Ok(table)
+        let given = self.given.get(&name).cloned();
+        let built = self.build(name, relation, given.as_deref()).await?;
+        let defect = defect_of(&built, relation, given.is_some());
+        let known = [&earlier, &given]
+            .into_iter()
+            .flatten()
+            .find(|known| is_same_form(known, &built))
+            .cloned();
+        let table = known.unwrap_or_else(|| Arc::new(built));
+        let is_news = earlier.is_none_or(|earlier| !Arc::ptr_eq(&earlier, &table));
+        let form = Form {
+            table: table.clone(),
+            keys: KeyEncoder::new(&table.key),
+            builder: RowBuilder::new(),
+            key_may_be_null: given.is_some() && table.key_columns().any(|column| column.nullable),
+            defect,
+            relation: relation.clone(),
+        };
+        self.forms.insert(relation.oid, form);
+        Ok(is_news.then_some(table))
     }
 
     async fn build(
         &mut self,
         name: TableName,
         relation: &Relation,
-        known: Option<&TableSchema>,
+        given: Option<&TableSchema>,
     ) -> Result<TableSchema> {
         if self.client.is_closed() {
             self.client = self.options.connect().await?;
         }
         let catalog = catalog::table_by_oid(&self.client, relation.oid).await?;
+        let catalog = catalog.map(|table| (*table.schema).clone());
         let natives = self.natives(&relation.columns).await?;
-        let column = |(column, native): (&RelationColumn, String)| {
-            let all = catalog.iter().flat_map(|table| table.schema.columns.iter().chain(&table.schema.computed));
-            let same = all.into_iter().find(|have| have.name == column.name && have.native == native);
-            same.map_or_else(
-                || Column {
-                    id: 0,
-                    name: column.name.clone(),
-                    ty: types::of_builtin(column.type_oid),
-                    native,
-                    nullable: true,
-                    default: None,
-                    identity: false,
-                    generated: None,
-                    fill: Fill::Null,
-                },
-                |same| Column { generated: None, ..same.clone() },
-            )
-        };
-        let columns: Vec<Column> = relation.columns.iter().zip(natives).map(column).collect();
-        // The key that is meant: of the form that was given, else of the catalog.
-        let key_names: Vec<String> = match (known, &catalog) {
-            (Some(known), _) => known.key_columns().map(|column| column.name.clone()).collect(),
-            (None, Some(table)) => table.schema.key_columns().map(|column| column.name.clone()).collect(),
-            (None, None) => Vec::new(),
-        };
-        let find = |name: &String| columns.iter().position(|column| column.name == *name);
-        let key = key_names.iter().map(find).collect::<Option<Vec<_>>>().unwrap_or_default();
-        let (indexes, foreign_keys, types) = match catalog {
-            Some(table) => (table.schema.indexes.clone(), table.schema.foreign_keys.clone(), table.schema.types.clone()),
-            None => Default::default(),
-        };
+        let named = relation.columns.iter().zip(natives);
+        let columns: Vec<Column> = named
+            .map(|(column, native)| column_of(column, native, catalog.as_ref()))
+            .collect();
+        let key = key_of(&columns, given, catalog.as_ref(), relation);
+        let (indexes, foreign_keys, types) = catalog
+            .map(|table| (table.indexes, table.foreign_keys, table.types))
+            .unwrap_or_default();
         Ok(TableSchema {
             name,
             dialect: Dialect::Postgres,
@@ -127,7 +234,65 @@ impl Forms {
     }
 }
 
-fn same_columns(known: &TableSchema, built: &TableSchema) -> bool {
-    known.columns.len() == built.columns.len()
-        && known.columns.iter().zip(&built.columns).all(|(a, b)| a.name == b.name && a.native == b.native)
+/// A column of the message, as the catalog has it if it still does.
+fn column_of(column: &RelationColumn, native: String, catalog: Option<&TableSchema>) -> Column {
+    let mut have = catalog
+        .into_iter()
+        .flat_map(|table| table.columns.iter().chain(&table.computed));
+    match have.find(|have| have.name == column.name && have.native == native) {
+        // What the log carries is written like any other column.
+        Some(have) => Column {
+            generated: None,
+            ..have.clone()
+        },
+        None => Column {
+            id: 0,
+            name: column.name.clone(),
+            ty: types::of_builtin(column.type_oid),
+            native,
+            nullable: true,
+            default: None,
+            identity: false,
+            generated: None,
+            fill: Fill::Null,
+        },
+    }
+}
+
+/// The key that was asked for, else the catalog's where the log carries it, else none.
+fn key_of(
+    columns: &[Column],
+    given: Option<&TableSchema>,
+    catalog: Option<&TableSchema>,
+    relation: &Relation,
+) -> Vec<usize> {
+    let find = |key: &Column| {
+        columns.iter().position(|column| column.name == key.name).or_else(|| {
+            // Renamed since.
+            columns.iter().position(|column| column.id != 0 && column.id == key.id)
+        })
+    };
+    let all = |table: &TableSchema| table.key_columns().map(find).collect::<Option<Vec<_>>>();
+    if let Some(given) = given.filter(|given| !given.key.is_empty()) {
+        return all(given).unwrap_or_default();
+    }
+    let logged = |key: &Vec<usize>| key.iter().all(|&index| relation.columns[index].is_key);
+    catalog.and_then(all).filter(logged).unwrap_or_default()
+}
+
+fn defect_of(built: &TableSchema, relation: &Relation, is_given: bool) -> Option<Defect> {
+    let logged = || built.key.iter().all(|&index| relation.columns[index].is_key);
+    match (is_given, built.key.is_empty()) {
+        (false, true) => Some(Defect::NoKey),
+        (true, true) => Some(Defect::NotLogged),
+        _ => (!logged()).then_some(Defect::NotLogged),
+    }
+}
+
+fn is_same_form(known: &TableSchema, built: &TableSchema) -> bool {
+    let same = |a: &Column, b: &Column| a.name == b.name && a.native == b.native;
+    known.name == built.name
+        && known.key == built.key
+        && known.columns.len() == built.columns.len()
+        && known.columns.iter().zip(&built.columns).all(|(a, b)| same(a, b))
 }
