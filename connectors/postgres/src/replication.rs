@@ -205,3 +205,6 @@ impl ReplicationConnection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 use verifier::Verifier;
@@ -65,21 +66,30 @@ fn client_config(verify: Verify, root: Option<&str>, cert: Option<&str>, key: Op
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| failed("choose protocol versions").because(error))?;
-    let verifier = Arc::new(verifier(verify, root, provider)?);
+    let verifier = Arc::new(verifier(verify, root, provider.clone())?);
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     match (cert, key) {
         (Some(cert), Some(key)) => {
-            let chain = certificates(cert)?;
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| {
-                failed(&format!("read the key {key}: {error}")).hint("Name a readable PEM file without a passphrase.")
-            })?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| failed("use the client certificate").because(error))
+            let own = own_certificate(cert, key, &provider)?;
+            Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))))
         }
         (None, None) => Ok(builder.with_no_client_auth()),
         _ => Err(failed("sslcert and sslkey go together").hint("Give both, or none.")),
     }
+}
+
+/// Not read further by us: only the server has to like it, and old ones (X.509 version 1) would not pass rustls' own check.
+fn own_certificate(cert: &str, key: &str, provider: &CryptoProvider) -> Result<CertifiedKey> {
+    let unusable = |cause: String| {
+        failed(&format!("read the key {key}: {cause}")).hint("Name a readable PEM file, its key without a passphrase.")
+    };
+    let chain = certificates(cert)?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(error.to_string()))?;
+    let key = provider
+        .key_provider
+        .load_private_key(key)
+        .map_err(|error| unusable(error.to_string()))?;
+    Ok(CertifiedKey::new(chain, key))
 }
 
 fn verifier(verify: Verify, root: Option<&str>, provider: Arc<CryptoProvider>) -> Result<Verifier> {

@@ -94,6 +94,12 @@ fn explain_tls(error: &rustls::Error) -> String {
         ) => {
             format!("TLS: the server's certificate does not name this host ({error})")
         }
+        // What `openssl x509 -req` makes unless it is given extensions.
+        Tls::InvalidCertificate(CertificateError::Other(cause)) if cause.to_string().contains("UnsupportedCertVersion") => {
+            "TLS: the server's certificate is of X.509 version 1, which cannot be verified; make one of version 3, with a \
+             subjectAltName that names the host"
+                .into()
+        }
         Tls::AlertReceived(alert) => format!("TLS: the server refused ({alert:?})"),
         other => format!("TLS: {other}"),
     }
@@ -187,7 +193,7 @@ fn meaning(state: &SqlState) -> (ErrorKind, Option<&'static str>) {
         (_, "55000") => (ErrorKind::Config, None),
         (_, "53300") => (
             ErrorKind::Unreachable,
-            Some("Raise max_connections, or close other connections."),
+            Some("Raise max_connections (or the limit of the role or database), or close other connections."),
         ),
         (_, "53100") => (
             ErrorKind::Unreachable,
