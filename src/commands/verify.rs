@@ -7,14 +7,16 @@ use crate::config::{Config, PipelineConfig};
 use crate::control::{self, Ask};
 use crate::pipeline::forms::{self, Chosen};
 use crate::verify::{Found, Status, TableReport, Verifier, render};
-use rowferry_api::{Error, ErrorKind, Key};
+use rowferry_api::{Error, ErrorKind};
 use serde::Serialize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the target's position may stand still while verify waits for it.
 const SETTLE: Duration = Duration::from_secs(15);
-/// Looks at rows that the running process was asked to read again.
-const REPAIR_LOOKS: u32 = 5;
+/// How long the running process may take to read rows again before what is still different is reported.
+const REPAIR_PATIENCE: Duration = Duration::from_secs(60);
+/// How often the repaired rows are looked at meanwhile.
+const REPAIR_POLL: Duration = Duration::from_millis(500);
 
 #[derive(Serialize)]
 struct Document {
@@ -25,12 +27,20 @@ pub(super) async fn run(config: &Config, args: &VerifyArgs, json: bool) -> Resul
     let running: Option<Running> = control::ask(&config.state_dir, &Ask::Status).await?;
     let mut reports = Vec::new();
     for pipeline in chosen(config, args.pipeline.as_deref())? {
-        let status = running.as_ref().and_then(|running| running.pipelines.iter().find(|one| one.name == pipeline.name));
+        let status = running
+            .as_ref()
+            .and_then(|running| running.pipelines.iter().find(|one| one.name == pipeline.name));
         reports.extend(verify(config, pipeline, args, status).await?);
     }
-    if let Some(unknown) = args.tables.iter().find(|table| !reports.iter().any(|report| report.name == **table)) {
-        return Err(Error::new(ErrorKind::Config, format!("no pipeline carries table {unknown}"))
-            .hint("`rowferry status` lists the tables that are carried."));
+    if let Some(unknown) = args
+        .tables
+        .iter()
+        .find(|table| !reports.iter().any(|report| report.name == **table))
+    {
+        return Err(
+            Error::new(ErrorKind::Config, format!("no pipeline carries table {unknown}"))
+                .hint("`rowferry status` lists the tables that are carried."),
+        );
     }
     let differ = reports.iter().any(|report| report.status == Status::Differ);
     if differ && running.is_none() {
@@ -81,7 +91,10 @@ fn not_comparable(table: &Chosen, status: Option<&PipelineStatus>) -> Option<Str
     let running = status?.tables.iter().find(|table| table.name == name)?;
     match running.state.as_str() {
         "pending" => Some("it is not copied yet".into()),
-        "copying" => Some(format!("it is being copied: {} of {} slices", running.slices_done, running.slices_total)),
+        "copying" => Some(format!(
+            "it is being copied: {} of {} slices",
+            running.slices_done, running.slices_total
+        )),
         _ => None,
     }
 }
@@ -98,42 +111,57 @@ async fn one_table(
         // A table that is missing at the target, or lacks a column, is a difference to show, not a reason to stop.
         Err(error) if error.kind() == ErrorKind::Schema => {
             let report = TableReport::skipped(&name, error.to_string());
-            return Ok(TableReport { status: Status::Differ, ..report });
+            return Ok(TableReport {
+                status: Status::Differ,
+                ..report
+            });
         }
         Err(error) => return Err(error),
     };
     if !repair || found.differences.is_empty() {
         return Ok(TableReport::of(&name, &found));
     }
-    let keys = found.differences.clone().into_keys();
-    let after = repaired(config, verifier, table, &keys, found).await?;
-    Ok(TableReport { repaired: keys.len() as u64, ..TableReport::of(&name, &after) })
+    let rows = found.differences.rows();
+    let after = repaired(config, verifier, table, found).await?;
+    Ok(TableReport {
+        repaired: rows,
+        ..TableReport::of(&name, &after)
+    })
 }
 
 /// Copies the rows again, by the running process if there is one, and compares once more.
-async fn repaired(
-    config: &Config,
-    verifier: &Verifier<'_>,
-    table: &Chosen,
-    keys: &[Key],
-    mut found: Found,
-) -> Result<Found, Error> {
+async fn repaired(config: &Config, verifier: &Verifier<'_>, table: &Chosen, mut found: Found) -> Result<Found, Error> {
+    let (read, target) = (&table.source.schema, &table.target);
     if !verifier.running {
-        verifier.repair(&table.source.schema, &table.target, keys).await?;
-        return verifier.compare(&table.source.schema, &table.target).await;
+        verifier.repair(read, target, &found.differences).await?;
+        return verifier.compare_again(read, target, found).await;
     }
-    let ask = Ask::Repair {
-        pipeline: verifier.pipeline.to_owned(),
-        table: table.name().to_string(),
-        keys: keys.iter().map(|key| key.as_bytes().to_vec()).collect(),
-    };
-    control::ask::<bool>(&config.state_dir, &ask).await?;
-    for _ in 0..REPAIR_LOOKS {
-        found = verifier.compare(&table.source.schema, &table.target).await?;
-        if found.differences.is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    let (pipeline, name) = (verifier.pipeline.to_owned(), table.name().to_string());
+    if found.differences.ranges().next().is_some() {
+        say(&format!(
+            "{name}: most of it differs; the running process copies it again, see `rowferry status`"
+        ));
+        let ask = Ask::Resync {
+            pipeline,
+            tables: vec![name],
+        };
+        control::ask::<bool>(&config.state_dir, &ask).await?;
+        return Ok(found);
+    }
+    let keys = found.differences.keys().map(|key| key.as_bytes().to_vec()).collect();
+    control::ask::<bool>(
+        &config.state_dir,
+        &Ask::Repair {
+            pipeline,
+            table: name,
+            keys,
+        },
+    )
+    .await?;
+    let until = Instant::now() + REPAIR_PATIENCE;
+    while !found.differences.is_empty() && Instant::now() < until {
+        tokio::time::sleep(REPAIR_POLL).await;
+        found = verifier.compare_again(read, target, found).await?;
     }
     Ok(found)
 }

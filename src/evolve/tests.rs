@@ -316,7 +316,7 @@ proptest! {
     fn the_plan_leads_from_one_form_to_the_other(steps in prop::collection::vec((0..5u8, 0..4usize), 0..12)) {
         let widths = ["smallint", "integer", "bigint", "numeric"];
         let names = ["a", "b", "c", "d"];
-        let taken = table(vec![id(), column(2, "a", "smallint"), column(3, "b", "integer")]);
+        let taken = table(vec![id(), column(2, "a", "smallint"), Column { nullable: false, ..column(3, "b", "integer") }]);
         let mut now = taken.clone();
         for (next_id, (step, name)) in (4..).zip(steps) {
             let place = now.columns.iter().position(|column| column.name == names[name]);

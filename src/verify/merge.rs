@@ -1,239 +1,171 @@
-//! Two ordered streams of rows, merged by key. Memory: a block of each, and the keys that differ.
+//! Two ordered streams of rows, merged by key, and what is kept of the difference.
 
-use super::next_block;
-use bytes::Bytes;
-use rowferry_api::{BlockStream, Cell, Error, ErrorKind, Key, KeyOrder, Result, TableSchema, Type};
-use rowferry_api::{canonical_cell, decode_copy_row};
+use super::rows::Rows;
+use rowferry_api::{Key, Range, Result};
 use std::cmp::Ordering;
-use xxhash_rust::xxh3::xxh3_128;
 
-/// Keys that are kept of a table; what differs beyond is counted only.
+/// Keys that are kept of a table.
 const MAX_KEYS: usize = 100_000;
 
-/// Keys whose rows are not the same at both ends.
+/// How a row differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// At both ends, with other cells.
+    Differing,
+    /// At the source only.
+    Missing,
+    /// At the target only.
+    Extra,
+}
+
+impl Kind {
+    pub(super) fn of(at_source: bool, at_target: bool) -> Self {
+        match (at_source, at_target) {
+            (true, false) => Self::Missing,
+            (false, true) => Self::Extra,
+            _ => Self::Differing,
+        }
+    }
+
+    /// Whether it is at the source, and at the target.
+    pub(super) fn presence(self) -> (bool, bool) {
+        (self != Self::Extra, self != Self::Missing)
+    }
+}
+
+/// Numbers of rows.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub source_rows: u64,
+    pub target_rows: u64,
+    pub differing: u64,
+    pub missing: u64,
+    pub extra: u64,
+}
+
+impl Counts {
+    fn add(&mut self, kind: Kind) {
+        match kind {
+            Kind::Differing => self.differing += 1,
+            Kind::Missing => self.missing += 1,
+            Kind::Extra => self.extra += 1,
+        }
+    }
+}
+
+type Parts = (Vec<(Key, Kind)>, Vec<(Range, Counts)>);
+
+/// Rows that are not the same at both ends: by their keys, or, where they are too many, by the ranges they are in.
 #[derive(Debug, Default, Clone)]
 pub struct Differences {
-    /// At both ends, with other cells.
-    pub differing: Vec<Key>,
-    /// At the source only.
-    pub missing: Vec<Key>,
-    /// At the target only.
-    pub extra: Vec<Key>,
-    /// Rows that differ beyond those that are kept.
-    pub uncounted: u64,
+    keys: Vec<(Key, Kind)>,
+    ranges: Vec<(Range, Counts)>,
+    counts: Counts,
 }
 
 impl Differences {
+    pub(super) fn new(keys: Vec<(Key, Kind)>, ranges: Vec<(Range, Counts)>) -> Self {
+        let mut counts = Counts::default();
+        keys.iter().for_each(|(_, kind)| counts.add(*kind));
+        for (_, range) in &ranges {
+            counts.differing += range.differing;
+            counts.missing += range.missing;
+            counts.extra += range.extra;
+        }
+        Self { keys, ranges, counts }
+    }
+
     /// Nothing differs.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.rows() == 0
     }
 
     /// How many rows differ.
-    pub fn len(&self) -> u64 {
-        (self.differing.len() + self.missing.len() + self.extra.len()) as u64 + self.uncounted
+    pub fn rows(&self) -> u64 {
+        self.counts.differing + self.counts.missing + self.counts.extra
     }
 
-    /// All keys that are kept.
-    pub fn into_keys(mut self) -> Vec<Key> {
-        self.differing.append(&mut self.missing);
-        self.differing.append(&mut self.extra);
-        self.differing
+    /// Rows at both ends with other cells.
+    pub fn differing(&self) -> u64 {
+        self.counts.differing
     }
 
-    fn room(&mut self) -> bool {
-        let room = self.differing.len() + self.missing.len() + self.extra.len() < MAX_KEYS;
-        self.uncounted += u64::from(!room);
-        room
-    }
-}
-
-/// The rows of a stream, one at a time.
-pub(super) struct Rows<'a> {
-    blocks: BlockStream<'a>,
-    /// What is left of the block at hand.
-    block: Bytes,
-    /// The source's types: both ends are compared under them.
-    types: Vec<Type>,
-    key_columns: Vec<usize>,
-    key: Vec<Option<Vec<u8>>>,
-    canonical: Vec<u8>,
-    scratch: Vec<u8>,
-}
-
-impl<'a> Rows<'a> {
-    /// The rows of `form`, under the types of `types`, whose columns stand in the same order.
-    pub(super) fn new(blocks: BlockStream<'a>, types: &TableSchema, form: &TableSchema) -> Self {
-        Self {
-            blocks,
-            block: Bytes::new(),
-            types: types.columns.iter().map(|column| column.ty.clone()).collect(),
-            key_columns: form.key.clone(),
-            key: vec![None; form.key.len()],
-            canonical: Vec::new(),
-            scratch: Vec::new(),
-        }
+    /// Rows at the source only.
+    pub fn missing(&self) -> u64 {
+        self.counts.missing
     }
 
-    /// Goes to the next row; `false` at the end.
-    pub(super) async fn advance(&mut self) -> Result<bool> {
-        while self.block.is_empty() {
-            match next_block(&mut self.blocks).await? {
-                Some(block) => self.block = block.data,
-                None => return Ok(false),
-            }
-        }
-        let end = self.block.iter().position(|&byte| byte == b'\n').unwrap_or(self.block.len() - 1);
-        let line = self.block.split_to(end + 1);
-        let (types, key_columns, key, canonical) = (&self.types, &self.key_columns, &mut self.key, &mut self.canonical);
-        canonical.clear();
-        let mut cells = 0;
-        decode_copy_row(line.trim_suffix_newline(), &mut self.scratch, |index, cell| {
-            cells = index + 1;
-            let ty = types.get(index).unwrap_or(&Type::Other);
-            canonical_cell(ty, cell.map_or(Cell::Null, Cell::Text), canonical);
-            for (place, _) in key_columns.iter().enumerate().filter(|(_, column)| **column == index) {
-                key[place] = cell.map(<[u8]>::to_vec);
-            }
-        });
-        if cells != self.types.len() {
-            return Err(Error::new(
-                ErrorKind::Protocol,
-                format!("compare rows: a row has {cells} cells where {} were asked for", self.types.len()),
-            ));
-        }
-        Ok(true)
+    /// Rows at the target only.
+    pub fn extra(&self) -> u64 {
+        self.counts.extra
     }
 
-    /// The row's key.
-    pub(super) fn key(&self) -> Key {
-        Key::from_cells(self.key.iter().map(|cell| cell.as_deref().map_or(Cell::Null, Cell::Text)))
+    /// The keys that are known one by one.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter().map(|(key, _)| key)
     }
 
-    /// The row's hash.
-    pub(super) fn hash(&self) -> u128 {
-        xxh3_128(&self.canonical)
+    /// The ranges in which too many rows differ to know their keys.
+    pub fn ranges(&self) -> impl Iterator<Item = &Range> {
+        self.ranges.iter().map(|(range, _)| range)
+    }
+
+    /// Keys, and ranges with what was counted in them.
+    pub(super) fn into_parts(self) -> Parts {
+        (self.keys, self.ranges)
     }
 }
 
-trait TrimNewline {
-    fn trim_suffix_newline(&self) -> &[u8];
+/// What a merge found.
+#[derive(Debug)]
+pub(super) struct Merged {
+    pub counts: Counts,
+    /// `None`: more than may be kept.
+    pub keys: Option<Vec<(Key, Kind)>>,
+    /// Rows did not come in the order that both ends share, so that rows may have missed each other.
+    pub out_of_order: bool,
 }
 
-impl TrimNewline for Bytes {
-    fn trim_suffix_newline(&self) -> &[u8] {
-        self.strip_suffix(b"\n").unwrap_or(self)
-    }
-}
-
-/// Merges both streams and notes what differs; returns how many rows each had.
-pub(super) async fn merge(
-    mut left: Rows<'_>,
-    mut right: Rows<'_>,
-    form: &TableSchema,
-    differences: &mut Differences,
-) -> Result<(u64, u64)> {
-    let orders: Vec<KeyOrder> = form.key_columns().map(|column| KeyOrder::of(&column.ty)).collect();
-    let (mut left_rows, mut right_rows) = (0, 0);
+/// Merges both streams; `kept` keys are kept already.
+pub(super) async fn merge(mut left: Rows<'_>, mut right: Rows<'_>, kept: usize) -> Result<Merged> {
+    let mut merged = Merged {
+        counts: Counts::default(),
+        keys: Some(Vec::new()),
+        out_of_order: false,
+    };
     let (mut has_left, mut has_right) = (left.advance().await?, right.advance().await?);
     while has_left || has_right {
         let order = match (has_left, has_right) {
-            (true, true) => compare(&left.key, &right.key, &orders),
+            (true, true) => left.compare(&right),
             (true, false) => Ordering::Less,
             _ => Ordering::Greater,
         };
         match order {
-            Ordering::Less if differences.room() => differences.missing.push(left.key()),
-            Ordering::Greater if differences.room() => differences.extra.push(right.key()),
-            Ordering::Equal if left.hash() != right.hash() && differences.room() => {
-                differences.differing.push(left.key());
-            }
-            _ => {}
+            Ordering::Less => merged.note(left.key(), Kind::Missing, kept),
+            Ordering::Greater => merged.note(right.key(), Kind::Extra, kept),
+            Ordering::Equal if left.hash() != right.hash() => merged.note(left.key(), Kind::Differing, kept),
+            Ordering::Equal => {}
         }
         if order != Ordering::Greater {
-            left_rows += 1;
+            merged.counts.source_rows += 1;
+            merged.out_of_order |= !left.is_in_order();
             has_left = left.advance().await?;
         }
         if order != Ordering::Less {
-            right_rows += 1;
+            merged.counts.target_rows += 1;
+            merged.out_of_order |= !right.is_in_order();
             has_right = right.advance().await?;
         }
     }
-    Ok((left_rows, right_rows))
+    Ok(merged)
 }
 
-fn compare(left: &[Option<Vec<u8>>], right: &[Option<Vec<u8>>], orders: &[KeyOrder]) -> Ordering {
-    for ((left, right), order) in left.iter().zip(right).zip(orders) {
-        let ordering = match (left, right) {
-            (Some(left), Some(right)) => order.compare(left, right),
-            (left, right) => left.is_some().cmp(&right.is_some()),
-        };
-        if ordering != Ordering::Equal {
-            return ordering;
-        }
-    }
-    Ordering::Equal
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use rowferry_api::{Block, Column, Dialect, Fill, TableName};
-    use std::collections::BTreeMap;
-
-    fn form() -> TableSchema {
-        let column = |name: &str, ty| Column {
-            id: 0,
-            name: name.into(),
-            ty,
-            native: String::new(),
-            nullable: true,
-            default: None,
-            identity: false,
-            generated: None,
-            fill: Fill::Null,
-        };
-        TableSchema {
-            name: TableName::new("public", "t"),
-            dialect: Dialect::Postgres,
-            columns: vec![column("id", Type::Int { bits: 64, unsigned: false }), column("v", Type::Text)],
-            computed: Vec::new(),
-            key: vec![0],
-            indexes: Vec::new(),
-            foreign_keys: Vec::new(),
-            types: Vec::new(),
-        }
-    }
-
-    fn stream(rows: &BTreeMap<i64, String>, per_block: usize) -> BlockStream<'static> {
-        let lines: Vec<String> = rows.iter().map(|(id, value)| format!("{id}\t{value}\n")).collect();
-        let blocks: Vec<Result<Block>> =
-            lines.chunks(per_block).map(|lines| Ok(Block::new(Bytes::from(lines.concat())))).collect();
-        Box::pin(futures_util::stream::iter(blocks))
-    }
-
-    proptest! {
-        #[test]
-        fn what_differs_is_what_a_map_says(
-            left in prop::collection::btree_map(-20i64..20, "[ab]{0,1}", 0..20),
-            right in prop::collection::btree_map(-20i64..20, "[ab]{0,1}", 0..20),
-            per_block in 1..5usize,
-        ) {
-            let form = form();
-            let mut differences = Differences::default();
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let (left_rows, right_rows) = runtime.block_on(merge(
-                Rows::new(stream(&left, per_block), &form, &form),
-                Rows::new(stream(&right, per_block), &form, &form),
-                &form,
-                &mut differences,
-            )).unwrap();
-            let keys = |ids: Vec<&i64>| ids.into_iter().map(|id| Key::from_cells([Cell::Text(id.to_string().as_bytes())])).collect::<Vec<_>>();
-            prop_assert_eq!((left_rows, right_rows), (left.len() as u64, right.len() as u64));
-            prop_assert_eq!(differences.missing, keys(left.keys().filter(|id| !right.contains_key(id)).collect()));
-            prop_assert_eq!(differences.extra, keys(right.keys().filter(|id| !left.contains_key(id)).collect()));
-            prop_assert_eq!(differences.differing, keys(left.iter().filter(|(id, value)| right.get(id).is_some_and(|other| other != *value)).map(|(id, _)| id).collect()));
+impl Merged {
+    fn note(&mut self, key: Key, kind: Kind, kept: usize) {
+        self.counts.add(kind);
+        match &mut self.keys {
+            Some(keys) if kept + keys.len() < MAX_KEYS => keys.push((key, kind)),
+            keys => *keys = None,
         }
     }
 }

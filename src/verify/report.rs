@@ -35,9 +35,11 @@ pub struct TableReport {
     pub missing: u64,
     /// Rows at the target only.
     pub extra: u64,
+    /// Rows that changed at the source during every look, so that nothing can be said of them.
+    pub moving: u64,
     /// Rows copied again by `--repair`.
     pub repaired: u64,
-    /// Why it was skipped.
+    /// Why it was skipped, or what else is to be said.
     pub reason: Option<String>,
     /// Some of the keys that differ.
     pub samples: Vec<String>,
@@ -47,33 +49,55 @@ impl TableReport {
     /// What a comparison found.
     pub fn of(name: &str, found: &Found) -> Self {
         let differences = &found.differences;
-        let samples = differences.differing.iter().chain(&differences.missing).chain(&differences.extra);
         Self {
             name: name.to_owned(),
-            status: if differences.is_empty() { Status::Match } else { Status::Differ },
+            status: if differences.is_empty() {
+                Status::Match
+            } else {
+                Status::Differ
+            },
             source_rows: found.source_rows,
             target_rows: found.target_rows,
-            differing: differences.differing.len() as u64 + differences.uncounted,
-            missing: differences.missing.len() as u64,
-            extra: differences.extra.len() as u64,
+            differing: differences.differing(),
+            missing: differences.missing(),
+            extra: differences.extra(),
+            moving: found.moving,
             repaired: 0,
-            reason: (differences.uncounted > 0).then(|| {
-                format!("too many rows differ to name all; `rowferry resync --table {name}` copies the table again")
-            }),
-            samples: samples.take(SAMPLES).map(ToString::to_string).collect(),
+            reason: remark(found),
+            samples: differences.keys().take(SAMPLES).map(ToString::to_string).collect(),
         }
     }
 
     /// A table that was not compared.
     pub fn skipped(name: &str, reason: impl Into<String>) -> Self {
         let found = Found::default();
-        Self { status: Status::Skipped, reason: Some(reason.into()), ..Self::of(name, &found) }
+        Self {
+            status: Status::Skipped,
+            reason: Some(reason.into()),
+            ..Self::of(name, &found)
+        }
     }
+}
+
+fn remark(found: &Found) -> Option<String> {
+    if found.moving > 0 {
+        return Some(format!(
+            "{} rows changed at the source during every look and were not compared",
+            found.moving
+        ));
+    }
+    let many = found.differences.ranges().next().is_some();
+    many.then(|| "too many rows differ to name them all".to_owned())
 }
 
 /// An aligned table.
 pub fn render(reports: &[TableReport]) -> String {
-    let width = reports.iter().map(|report| report.name.chars().count()).max().unwrap_or(0).max(5);
+    let width = reports
+        .iter()
+        .map(|report| report.name.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(5);
     let mut text = format!(
         "{:width$}  {:7}  {:>12}  {:>12}  {:>9}  {:>9}  {:>9}\n",
         "table", "status", "source rows", "target rows", "differing", "missing", "extra"
