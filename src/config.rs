@@ -119,7 +119,9 @@ impl Config {
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        typed::read(text).and_then(|typed| valid(path, typed)).map_err(|problems| ConfigError::new(path, text, problems))
+        typed::read(text)
+            .and_then(|typed| valid(path, typed))
+            .map_err(|problems| ConfigError::new(path, text, problems))
     }
 
     /// The JSON schema of a configuration file.
@@ -145,7 +147,11 @@ fn valid(path: &Path, typed: typed::File) -> Result<Config, Vec<Problem>> {
         pipelines.extend(valid_pipeline(name.into_inner(), pipeline.into_inner(), &base, &mut problems));
     }
     if pipelines.is_empty() && problems.is_empty() {
-        problems.push(Problem::new(0..0, "there is no pipeline", "Add a section [pipeline.NAME] with source, target and tables."));
+        problems.push(Problem::new(
+            0..0,
+            "there is no pipeline",
+            "Add a section [pipeline.NAME] with source, target and tables.",
+        ));
     }
     pipelines.sort_by(|a, b| a.name.cmp(&b.name));
     if problems.is_empty() { Ok(Config { path: path.to_owned(), state_dir, pipelines }) } else { Err(problems) }
@@ -215,7 +221,11 @@ fn endpoint(
     let options = typed.get_ref();
     let Some((_, kind)) = options.iter().find(|(name, _)| name.get_ref() == "kind") else {
         let kinds = crate::connect::kinds(role).join(", ");
-        problems.push(Problem::new(typed.span(), format!("{role} has no `kind`"), format!("Kinds of {role}: {kinds}.")));
+        problems.push(Problem::new(
+            typed.span(),
+            format!("{role} has no `kind`"),
+            format!("Kinds of {role}: {kinds}."),
+        ));
         return None;
     };
     let kind_text = typed::value_text(kind, problems)?;
@@ -228,7 +238,12 @@ fn endpoint(
     for (name, value) in options.iter().filter(|(name, _)| name.get_ref() != "kind") {
         if !known.iter().any(|option| option.name == name.get_ref()) {
             let names: Vec<&str> = known.iter().map(|option| option.name).collect();
-            problems.push(Problem::unknown(name.span(), &format!("key of a {kind_text} {role}"), name.get_ref(), &names));
+            problems.push(Problem::unknown(
+                name.span(),
+                &format!("key of a {kind_text} {role}"),
+                name.get_ref(),
+                &names,
+            ));
             continue;
         }
         let text = typed::value_text(value, problems)?;

@@ -36,8 +36,11 @@ pub struct OptionSpec {
 
 const URL: OptionSpec =
     OptionSpec { name: "url", required: true, help: "postgres://user:password@host:port/database?sslmode=verify-full" };
-const SLOT: OptionSpec =
-    OptionSpec { name: "slot", required: false, help: "replication slot; made if it is missing; default rowferry_<pipeline>" };
+const SLOT: OptionSpec = OptionSpec {
+    name: "slot",
+    required: false,
+    help: "replication slot; made if it is missing; default rowferry_<pipeline>",
+};
 const PUBLICATION: OptionSpec = OptionSpec {
     name: "publication",
     required: false,
@@ -91,9 +94,10 @@ pub fn target(endpoint: &Endpoint) -> Result<Arc<dyn Target>> {
 }
 
 fn required(endpoint: &Endpoint, name: &str) -> Result<String> {
-    endpoint.option(name).map(str::to_owned).ok_or_else(|| {
-        Error::new(ErrorKind::Config, format!("an endpoint of kind {} has no `{name}`", endpoint.kind))
-    })
+    endpoint
+        .option(name)
+        .map(str::to_owned)
+        .ok_or_else(|| Error::new(ErrorKind::Config, format!("an endpoint of kind {} has no `{name}`", endpoint.kind)))
 }
 
 fn unknown(role: Role, kind: &str) -> Error {

@@ -39,11 +39,7 @@ pub fn plan(taken: &TableSchema, now: &TableSchema) -> Result<Plan, Refusal> {
     for column in taken.columns.iter().filter(gone) {
         alterations.push(Alteration::DropColumn(column.name.clone()));
     }
-    for column in taken
-        .computed
-        .iter()
-        .filter(|column| !is_same_column_in(&now.computed, column))
-    {
+    for column in taken.computed.iter().filter(|column| !is_same_column_in(&now.computed, column)) {
         alterations.push(Alteration::DropColumn(column.name.clone()));
     }
     let mut copy_again = false;
@@ -63,17 +59,10 @@ pub fn plan(taken: &TableSchema, now: &TableSchema) -> Result<Plan, Refusal> {
         }
     }
     copy_again |= key_orders(taken) != key_orders(now);
-    for column in now
-        .computed
-        .iter()
-        .filter(|column| !is_same_column_in(&taken.computed, column))
-    {
+    for column in now.computed.iter().filter(|column| !is_same_column_in(&taken.computed, column)) {
         alterations.push(Alteration::AddComputed(column.clone()));
     }
-    Ok(Plan {
-        alterations,
-        copy_again,
-    })
+    Ok(Plan { alterations, copy_again })
 }
 
 /// A line for a log: `add column note text, drop column old`.
@@ -108,12 +97,7 @@ fn key_orders(form: &TableSchema) -> Vec<KeyOrder> {
 
 fn refuse_renames(taken: &TableSchema, now: &TableSchema) -> Result<(), Refusal> {
     let everything = || now.columns.iter().chain(&now.computed);
-    for before in taken
-        .columns
-        .iter()
-        .chain(&taken.computed)
-        .filter(|column| column.id != 0)
-    {
+    for before in taken.columns.iter().chain(&taken.computed).filter(|column| column.id != 0) {
         if let Some(renamed) = everything().find(|column| column.id == before.id && column.name != before.name) {
             let (table, old, new) = (&now.name, &before.name, &renamed.name);
             return Err(Refusal {
@@ -133,11 +117,7 @@ fn refuse_other_key(taken: &TableSchema, now: &TableSchema) -> Result<(), Refusa
     }
     let table = &now.name;
     Err(Refusal {
-        what: format!(
-            "the key of {table} changed from ({}) to ({})",
-            before.join(", "),
-            after.join(", ")
-        ),
+        what: format!("the key of {table} changed from ({}) to ({})", before.join(", "), after.join(", ")),
         mend: format!(
             "give the target's table the same key (or drop it there), then run `rowferry resync --table {table}`; or set `key` \
              for it"
@@ -205,10 +185,7 @@ fn labels(taken: &TableSchema, now: &TableSchema) -> Result<Vec<Alteration>, Ref
         }
         if let Some(gone) = old.iter().find(|label| !new.contains(label)) {
             return Err(Refusal {
-                what: format!(
-                    "label '{gone}' of enum {} was renamed or removed at the source",
-                    def.name
-                ),
+                what: format!("label '{gone}' of enum {} was renamed or removed at the source", def.name),
                 mend: format!(
                     "rename it at the target too (ALTER TYPE ... RENAME VALUE), then run `rowferry resync --table {}`",
                     now.name

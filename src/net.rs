@@ -39,15 +39,8 @@ pub fn moved_keys(steps: &[Step]) -> Vec<(Arc<TableSchema>, Key)> {
     for step in steps {
         let Step::Rows(rows) = step else { continue };
         let mut keys = KeyEncoder::new(&rows.table.key);
-        let new_keys = rows
-            .updates
-            .iter()
-            .filter_map(|update| Some((keys.key(&update.row)?, &update.key)));
-        moved.extend(
-            new_keys
-                .filter(|(new, old)| new != *old)
-                .map(|(new, _)| (rows.table.clone(), new)),
-        );
+        let new_keys = rows.updates.iter().filter_map(|update| Some((keys.key(&update.row)?, &update.key)));
+        moved.extend(new_keys.filter(|(new, old)| new != *old).map(|(new, _)| (rows.table.clone(), new)));
     }
     moved
 }
@@ -217,11 +210,7 @@ impl<'a> Net<'a> {
                 // Coming back to the older form is a third one: rows must not go before those in between.
                 self.by_form.retain(|_, place| Some(*place) != known);
                 let rows = IndexMap::with_hasher(self.hasher);
-                self.tables.push(Table {
-                    form,
-                    keys: KeyEncoder::new(&form.key),
-                    rows,
-                });
+                self.tables.push(Table { form, keys: KeyEncoder::new(&form.key), rows });
                 self.tables.len() - 1
             }
         };
@@ -248,12 +237,7 @@ impl<'a> Net<'a> {
 }
 
 fn no_rows(form: &Arc<TableSchema>) -> TableRows {
-    TableRows {
-        table: form.clone(),
-        deletes: Vec::new(),
-        updates: Vec::new(),
-        upserts: Vec::new(),
-    }
+    TableRows { table: form.clone(), deletes: Vec::new(), updates: Vec::new(), upserts: Vec::new() }
 }
 
 /// The later row, with the earlier one's cells where it has none.
@@ -268,9 +252,7 @@ fn merge(builder: &mut RowBuilder, before: &Row, after: &Row) -> Row {
 fn with_key(builder: &mut RowBuilder, form: &TableSchema, row: &Row, key: &Key) -> Row {
     for (index, cell) in row.cells().enumerate() {
         let place = form.key.iter().position(|&column| column == index);
-        let known = place
-            .filter(|_| cell == Cell::Unchanged)
-            .and_then(|place| key.cells().nth(place));
+        let known = place.filter(|_| cell == Cell::Unchanged).and_then(|place| key.cells().nth(place));
         builder.push(known.unwrap_or(cell));
     }
     builder.finish()

@@ -61,21 +61,20 @@ fn draw(env: &Env, bar: &ProgressBar) {
     let name = &env.config.name;
     if matches!(figures.phase, Phase::Copying | Phase::CatchingUp) {
         bar.set_style(
-            ProgressStyle::with_template(
-                "{prefix} {bar:30} {human_pos}/{human_len} rows {per_sec} {msg}, {eta} left",
-            )
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+            ProgressStyle::with_template("{prefix} {bar:30} {human_pos}/{human_len} rows {per_sec} {msg}, {eta} left")
+                .unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
         bar.set_length(expected);
         bar.set_position(rows);
         bar.set_prefix(format!("{name} {}", figures.phase.as_str()));
         bar.set_message(indicatif::HumanBytes(bytes).to_string());
     } else {
-        bar.set_style(
-            ProgressStyle::with_template("{prefix} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
-        );
+        bar.set_style(ProgressStyle::with_template("{prefix} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix(format!("{name} {}", figures.phase.as_str()));
         let lag = env.board.lag_seconds(now_us());
-        bar.set_message(format!("{} changes applied, {lag:.1} s behind", indicatif::HumanCount(figures.changes_applied)));
+        bar.set_message(format!(
+            "{} changes applied, {lag:.1} s behind",
+            indicatif::HumanCount(figures.changes_applied)
+        ));
     }
 }

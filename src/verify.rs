@@ -107,22 +107,14 @@ impl Verifier<'_> {
             source_rows: found.source_rows,
             target_rows: found.target_rows,
             suspects: suspects.into_iter().map(Suspect::new).collect(),
-            busy: ranges
-                .into_iter()
-                .map(|(range, counts)| Busy { range, counts })
-                .collect(),
+            busy: ranges.into_iter().map(|(range, counts)| Busy { range, counts }).collect(),
         };
         self.settle(&mut ends, comparison).await
     }
 
     async fn open<'t>(&self, read: &'t TableSchema, target: &'t TableSchema) -> Result<Ends<'t>> {
         let (source, target_reader) = tokio::try_join!(self.source.open_tables(), self.target.open_tables())?;
-        Ok(Ends {
-            source,
-            target: target_reader,
-            read,
-            written: target,
-        })
+        Ok(Ends { source, target: target_reader, read, written: target })
     }
 
     /// Looks again until what differs is real.
@@ -134,10 +126,7 @@ impl Verifier<'_> {
             }
             if !self.look_again(ends, &mut comparison).await? {
                 // The target does not get there: everything that it lacks counts.
-                comparison
-                    .suspects
-                    .iter_mut()
-                    .for_each(|suspect| suspect.moving = false);
+                comparison.suspects.iter_mut().for_each(|suspect| suspect.moving = false);
                 break;
             }
             let moving = comparison.suspects.iter().filter(|suspect| suspect.moving).count();
@@ -154,9 +143,7 @@ impl Verifier<'_> {
     async fn look_again(&self, ends: &mut Ends<'_>, comparison: &mut Comparison) -> Result<bool> {
         // A key that holds NULL finds no row: what the first look said of it stays.
         let findable = |suspect: &Suspect| suspect.key.cells().all(|cell| cell != Cell::Null);
-        let (suspects, kept) = std::mem::take(&mut comparison.suspects)
-            .into_iter()
-            .partition::<Vec<_>, _>(findable);
+        let (suspects, kept) = std::mem::take(&mut comparison.suspects).into_iter().partition::<Vec<_>, _>(findable);
         comparison.suspects = kept;
         let mut first = HashMap::new();
         for keys in suspects.chunks(KEYS_AT_ONCE) {
@@ -187,10 +174,7 @@ impl Verifier<'_> {
         loop {
             let held = self.target.position(self.pipeline).await?.map(|held| held.position);
             if let Some(held) = &held
-                && matches!(
-                    self.source.compare(held, high)?,
-                    Some(Ordering::Equal | Ordering::Greater)
-                )
+                && matches!(self.source.compare(held, high)?, Some(Ordering::Equal | Ordering::Greater))
             {
                 return Ok(true);
             }
@@ -209,10 +193,7 @@ impl Verifier<'_> {
     /// the source's present head may move these rows back for a moment.
     pub async fn repair(&self, read: &TableSchema, target: &TableSchema, differences: &Differences) -> Result<()> {
         if self.running {
-            return Err(Error::new(
-                ErrorKind::Busy,
-                format!("repair {}: the running process has to do it", read.name),
-            ));
+            return Err(Error::new(ErrorKind::Busy, format!("repair {}: the running process has to do it", read.name)));
         }
         let mut reader = self.source.open_tables().await?;
         let mut applier = self.target.open_applier(self.pipeline).await?;
@@ -242,14 +223,9 @@ async fn copy(
         }
         range = Range::Set(replaced.evicted);
     }
-    Err(Error::new(
-        ErrorKind::Unique,
-        format!("repair {}: rows keep standing in each other's way", target.name),
-    )
-    .hint(format!(
-        "The source changes them meanwhile. `rowferry resync --table {}` copies the table again.",
-        read.name
-    )))
+    Err(Error::new(ErrorKind::Unique, format!("repair {}: rows keep standing in each other's way", target.name)).hint(
+        format!("The source changes them meanwhile. `rowferry resync --table {}` copies the table again.", read.name),
+    ))
 }
 
 fn set_of(suspects: &[Suspect]) -> Range {
@@ -258,11 +234,7 @@ fn set_of(suspects: &[Suspect]) -> Range {
 
 impl Suspect {
     fn new((key, kind): (Key, Kind)) -> Self {
-        Self {
-            key,
-            kind,
-            moving: false,
-        }
+        Self { key, kind, moving: false }
     }
 }
 
@@ -280,27 +252,16 @@ impl Ends<'_> {
     }
 
     async fn at_target(&mut self, range: &Range) -> Result<HashMap<u128, u128>> {
-        hashes(Rows::new(
-            self.target.read(self.written, range, false).await?,
-            self.read,
-        ))
-        .await
+        hashes(Rows::new(self.target.read(self.written, range, false).await?, self.read)).await
     }
 }
 
 impl Comparison {
     /// Compares one range, as it is now.
     async fn look(&mut self, ends: &mut Ends<'_>, range: Range) -> Result<()> {
-        let (left, right) = tokio::try_join!(
-            ends.source.read(ends.read, &range, true),
-            ends.target.read(ends.written, &range, true)
-        )?;
-        let merged = merge(
-            Rows::new(left, ends.read),
-            Rows::new(right, ends.read),
-            self.suspects.len(),
-        )
-        .await?;
+        let (left, right) =
+            tokio::try_join!(ends.source.read(ends.read, &range, true), ends.target.read(ends.written, &range, true))?;
+        let merged = merge(Rows::new(left, ends.read), Rows::new(right, ends.read), self.suspects.len()).await?;
         self.source_rows += merged.counts.source_rows;
         self.target_rows += merged.counts.target_rows;
         match merged.keys {
@@ -315,10 +276,7 @@ impl Comparison {
                 )
                 .hint("Give the target's key columns the types that the source has."));
             }
-            None => self.busy.push(Busy {
-                range,
-                counts: merged.counts,
-            }),
+            None => self.busy.push(Busy { range, counts: merged.counts }),
         }
         Ok(())
     }
@@ -334,11 +292,7 @@ impl Comparison {
         }
         self.target_rows += u64::from(here.is_some());
         let kind = Kind::of(then.is_some(), here.is_some());
-        self.suspects.push(Suspect {
-            key: before.key.clone(),
-            kind,
-            moving: first != then,
-        });
+        self.suspects.push(Suspect { key: before.key.clone(), kind, moving: first != then });
     }
 
     fn uncount(&mut self, kind: Kind) {
@@ -348,9 +302,8 @@ impl Comparison {
     }
 
     fn ended(mut self) -> Found {
-        let (moving, still): (Vec<_>, Vec<_>) = std::mem::take(&mut self.suspects)
-            .into_iter()
-            .partition(|suspect| suspect.moving);
+        let (moving, still): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.suspects).into_iter().partition(|suspect| suspect.moving);
         // A row that moves counts as if it were the same at both ends.
         for Suspect { kind, .. } in &moving {
             self.uncount(*kind);

@@ -81,12 +81,7 @@ fn run_all(kind: Kind) {
         }
     });
     let failures = failures.into_inner().unwrap();
-    assert!(
-        failures.is_empty(),
-        "{} cases failed:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
 }
 
 async fn run(folder: &Path, expect: &Expect, kind: Kind) {
@@ -135,20 +130,13 @@ impl Case {
             None => "{ kind = \"sqlite\", path = \"target.db\" }".to_owned(),
         };
         let own = folder.join("rowferry.toml");
-        let config = if own.exists() {
-            own
-        } else {
-            folder.parent().unwrap().join("rowferry.toml")
-        };
+        let config = if own.exists() { own } else { folder.parent().unwrap().join("rowferry.toml") };
         let config = fs::read_to_string(config).unwrap().replace("${TARGET}", &target);
         let rowferry = Rowferry::new(env!("CARGO_BIN_EXE_rowferry"), &config)
             .env("SOURCE_URL", &source.url())
             .env("SLOT", source.name())
             .patience(Duration::from_secs(90));
-        let rowferry = expect
-            .allowed_errors
-            .iter()
-            .fold(rowferry, |rowferry, text| rowferry.allow_error(text));
+        let rowferry = expect.allowed_errors.iter().fold(rowferry, |rowferry, text| rowferry.allow_error(text));
         Self { source, copy, rowferry }
     }
 
@@ -161,10 +149,7 @@ impl Case {
         for text in &texts {
             assert!(said.contains(text), "\"{text}\" is not in what check says: {said}");
         }
-        self.rowferry
-            .command(&["run", "--until-caught-up"])
-            .expect_code(1)
-            .expect_stderr(&texts);
+        self.rowferry.command(&["run", "--until-caught-up"]).expect_code(1).expect_stderr(&texts);
     }
 
     async fn compare(&self, expect: &Expect, when: &str) {
@@ -187,11 +172,7 @@ impl Case {
             let named = |name: &String| {
                 let (schema, name) = name.split_once('.').unwrap();
                 let there = target.default_name(schema, name);
-                Pair {
-                    source: (schema.to_owned(), name.to_owned()),
-                    target: there,
-                    columns: Vec::new(),
-                }
+                Pair { source: (schema.to_owned(), name.to_owned()), target: there, columns: Vec::new() }
             };
             pairs = expect.tables.iter().map(named).collect();
         }
@@ -218,29 +199,17 @@ impl Case {
         let (_, status) = self.rowferry.json(&["status"]);
         for (name, text) in &expect.halted {
             let tables = status["pipelines"][0]["tables"].as_array().unwrap();
-            let table = tables
-                .iter()
-                .find(|table| table["name"] == name.as_str())
-                .expect("the table in status");
+            let table = tables.iter().find(|table| table["name"] == name.as_str()).expect("the table in status");
             assert_eq!(table["state"], "halted", "{table}");
-            assert!(
-                table["reason"].as_str().unwrap_or_default().contains(text),
-                "\"{text}\" is not in {table}"
-            );
+            assert!(table["reason"].as_str().unwrap_or_default().contains(text), "\"{text}\" is not in {table}");
         }
     }
 
     /// What rowferry says of itself agrees with what we compared.
     async fn verify(&self, expect: &Expect) {
         let (code, document) = self.rowferry.json(&["verify"]);
-        let tables = document["tables"]
-            .as_array()
-            .unwrap_or_else(|| panic!("no tables: {document}"));
-        let target = if self.copy.is_some() {
-            Kind::Postgres
-        } else {
-            Kind::Sqlite
-        };
+        let tables = document["tables"].as_array().unwrap_or_else(|| panic!("no tables: {document}"));
+        let target = if self.copy.is_some() { Kind::Postgres } else { Kind::Sqlite };
         let file = PathBuf::new();
         let target = match (&self.copy, target) {
             (Some(copy), _) => Target::Postgres(copy),
@@ -249,16 +218,10 @@ impl Case {
         for pair in self.pairs(expect, &target, "after the changes").await {
             let name = format!("{}.{}", pair.source.0, pair.source.1);
             let of_this = |table: &&Value| table["name"] == name.as_str();
-            let table = tables
-                .iter()
-                .find(of_this)
-                .unwrap_or_else(|| panic!("{name} is not in {document}"));
+            let table = tables.iter().find(of_this).unwrap_or_else(|| panic!("{name} is not in {document}"));
             assert_eq!(table["status"], "match", "{table}");
-            let count = format!(
-                "SELECT count(*) FROM \"{}\".\"{}\"",
-                pair.source.0,
-                pair.source.1.replace('"', "\"\"")
-            );
+            let count =
+                format!("SELECT count(*) FROM \"{}\".\"{}\"", pair.source.0, pair.source.1.replace('"', "\"\""));
             let rows: u64 = self.source.value(&count).await.parse().unwrap();
             assert_eq!(
                 (table["source_rows"].as_u64(), table["target_rows"].as_u64()),
@@ -276,16 +239,10 @@ impl Expect {
     fn read(folder: &Path) -> Self {
         let mut expect = Self::default();
         let text = fs::read_to_string(folder.join("expect")).unwrap_or_default();
-        for line in text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        {
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-            let two = || {
-                rest.split_once(' ')
-                    .map_or((rest.to_owned(), String::new()), |(a, b)| (a.to_owned(), b.to_owned()))
-            };
+            let two =
+                || rest.split_once(' ').map_or((rest.to_owned(), String::new()), |(a, b)| (a.to_owned(), b.to_owned()));
             match word {
                 "only" if rest == "postgres" => expect.only = Some(Kind::Postgres),
                 "only" if rest == "sqlite" => expect.only = Some(Kind::Sqlite),
@@ -295,9 +252,7 @@ impl Expect {
                 "halted" => expect.halted.push(two()),
                 "refused" => expect.refused.push(rest.to_owned()),
                 "target" => expect.renamed.push(two()),
-                "columns" => expect
-                    .columns
-                    .push((two().0, two().1.split(',').map(str::to_owned).collect())),
+                "columns" => expect.columns.push((two().0, two().1.split(',').map(str::to_owned).collect())),
                 "loose" => expect.loose = true,
                 "allow-error" => expect.allowed_errors.push(rest.to_owned()),
                 _ => panic!("{}: no such line in expect: {line}", folder.display()),
@@ -319,16 +274,10 @@ fn folders() -> Vec<PathBuf> {
 }
 
 async fn server_version() -> u32 {
-    let version = Postgres::shared()
-        .create_database("version")
-        .value("SHOW server_version_num")
-        .await;
+    let version = Postgres::shared().create_database("version").value("SHOW server_version_num").await;
     version.parse::<u32>().unwrap() / 10_000
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }

@@ -12,12 +12,7 @@ use std::time::Duration;
 const BINARY: &str = env!("CARGO_BIN_EXE_rowferry");
 
 fn figure(pipeline: &serde_json::Value, name: &str) -> u64 {
-    pipeline["tables"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|table| table[name].as_u64().unwrap())
-        .sum()
+    pipeline["tables"].as_array().unwrap().iter().map(|table| table[name].as_u64().unwrap()).sum()
 }
 
 async fn assert_same(source: &Database, target: Target<'_>) {
@@ -48,20 +43,14 @@ async fn kill_in_the_snapshot<'a>(target: &str, open: impl Fn(&'a Path) -> Targe
              CREATE TABLE small (id int PRIMARY KEY); INSERT INTO small SELECT generate_series(1, 1000); ANALYZE"
         ))
         .await;
-    let rowferry = Rowferry::new(
-        BINARY,
-        &config::pipeline(&source, target, &format!("slice_rows = {SLICE_ROWS}")),
-    );
+    let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, target, &format!("slice_rows = {SLICE_ROWS}")));
     let mut seen = 0;
     for parts in [5, 20] {
         let mut running = rowferry.spawn_run();
         let under_way = |pipeline: &serde_json::Value| figure(pipeline, "slices_done") >= seen + parts;
         let status = running.wait_status("parts copied", under_way);
         let (done, total) = (figure(&status, "slices_done"), figure(&status, "slices_total"));
-        assert!(
-            done < total,
-            "the copy was over before it could be killed: {done} of {total} parts"
-        );
+        assert!(done < total, "the copy was over before it could be killed: {done} of {total} parts");
         running.kill9();
         let (code, stopped) = rowferry.json(&["status"]);
         assert_eq!(code, 3, "what does not run is not healthy");
@@ -73,10 +62,7 @@ async fn kill_in_the_snapshot<'a>(target: &str, open: impl Fn(&'a Path) -> Targe
     let (_, status) = rowferry.json(&["status"]);
     let copied = figure(&status["pipelines"][0], "rows_copied");
     // What was on its way when it was killed is copied twice: a few parts, not everything.
-    assert!(
-        copied <= ROWS + 1000 + 10 * SLICE_ROWS,
-        "{copied} rows copied for {ROWS}"
-    );
+    assert!(copied <= ROWS + 1000 + 10 * SLICE_ROWS, "{copied} rows copied for {ROWS}");
     assert_same(&source, open(file)).await;
     rowferry.command(&["verify"]).expect_code(0);
 }
@@ -107,9 +93,7 @@ async fn kill_at_random(target: &str, copy: Option<&Database>) {
         tokio::time::sleep(Duration::from_millis(30 + random.below(900))).await;
         rowferry.refuse_errors(&running.kill9().stderr);
         if kill == KILLS / 2 {
-            source
-                .execute("ALTER TABLE accounts ADD added int NOT NULL DEFAULT 5")
-                .await;
+            source.execute("ALTER TABLE accounts ADD added int NOT NULL DEFAULT 5").await;
         }
         // The first rounds may end inside the snapshot: from then on readers see only states that the source had.
         if kill == KILLS / 2 {
@@ -167,11 +151,7 @@ async fn write(source: Arc<Database>, stop: Arc<AtomicBool>, mut random: Random)
             _ => format!("UPDATE accounts SET big = repeat('{b}', 1000) WHERE id = {a}; UPDATE scratch SET id = -id WHERE id = {c}"),
         };
         // Deadlocks and the transfers that found no account are rolled back: that is traffic, too.
-        if client
-            .batch_execute(&format!("BEGIN; {statements}; COMMIT"))
-            .await
-            .is_ok()
-        {
+        if client.batch_execute(&format!("BEGIN; {statements}; COMMIT")).await.is_ok() {
             written += 1;
         } else {
             client.batch_execute("ROLLBACK").await.unwrap();

@@ -17,11 +17,7 @@ async fn source_with_table(server: &Postgres) -> Database {
 async fn assert_untouched(source: &Database) {
     let sql = "SELECT (SELECT count(*) FROM pg_publication)
         + (SELECT count(*) FROM pg_replication_slots WHERE database = current_database())";
-    assert_eq!(
-        source.value(sql).await,
-        "0",
-        "slots and publications left at the source"
-    );
+    assert_eq!(source.value(sql).await, "0", "slots and publications left at the source");
 }
 
 /// One error, with these texts, and no password in it.
@@ -56,26 +52,14 @@ async fn a_wrong_configuration_is_exit_2_before_anything_is_touched() {
     let source = source_with_table(Postgres::shared()).await;
     let good = config::pipeline(&source, config::SQLITE, "");
     let cases = [
-        (
-            good.replace("tables =", "tabels ="),
-            vec!["rowferry.toml:4", "tabels", "tables"],
-        ),
-        (
-            good.replace("\"sqlite\"", "\"sqlight\""),
-            vec!["rowferry.toml:3", "sqlight", "sqlite"],
-        ),
+        (good.replace("tables =", "tabels ="), vec!["rowferry.toml:4", "tabels", "tables"]),
+        (good.replace("\"sqlite\"", "\"sqlight\""), vec!["rowferry.toml:3", "sqlight", "sqlite"]),
         (good.replace("kind = \"sqlite\", ", ""), vec!["rowferry.toml:3", "kind"]),
         (good.replace("path = ", "file = "), vec!["rowferry.toml:3", "file"]),
-        (
-            good.replace(&source.url(), "${NOT_SET_ANYWHERE}"),
-            vec!["rowferry.toml:2", "NOT_SET_ANYWHERE"],
-        ),
+        (good.replace(&source.url(), "${NOT_SET_ANYWHERE}"), vec!["rowferry.toml:2", "NOT_SET_ANYWHERE"]),
         (good.replace("]\n", "\n"), vec!["rowferry.toml:"]),
         (format!("{good}slice_rows = \"many\"\n"), vec!["rowferry.toml:5"]),
-        (
-            format!("{good}\n[pipeline.test.table.\"public.typo\"]\nkeys = [\"id\"]\n"),
-            vec!["rowferry.toml:", "keys"],
-        ),
+        (format!("{good}\n[pipeline.test.table.\"public.typo\"]\nkeys = [\"id\"]\n"), vec!["rowferry.toml:", "keys"]),
         (String::new(), vec!["pipeline"]),
     ];
     for (text, expected) in cases {
@@ -87,10 +71,7 @@ async fn a_wrong_configuration_is_exit_2_before_anything_is_touched() {
     }
     let rowferry = Rowferry::new(BINARY, &good);
     std::fs::remove_file(rowferry.path("rowferry.toml")).unwrap();
-    rowferry
-        .command(&["run"])
-        .expect_code(2)
-        .expect_stderr(&["rowferry.toml", "-c"]);
+    rowferry.command(&["run"]).expect_code(2).expect_stderr(&["rowferry.toml", "-c"]);
     rowferry.command(&["rum"]).expect_code(2).expect_stderr(&["rum"]);
     assert_untouched(&source).await;
 }
@@ -99,9 +80,7 @@ async fn a_wrong_configuration_is_exit_2_before_anything_is_touched() {
 async fn a_wrong_password() {
     let server = Options::new().hba("host all alice all scram-sha-256").start();
     let source = source_with_table(&server).await;
-    source
-        .execute("CREATE ROLE alice LOGIN SUPERUSER REPLICATION PASSWORD 'right'")
-        .await;
+    source.execute("CREATE ROLE alice LOGIN SUPERUSER REPLICATION PASSWORD 'right'").await;
     let url = server.url_as("alice:s3cret", source.name());
     let rowferry = Rowferry::new(BINARY, &config::pipeline_from(&url, "s", config::SQLITE, ""));
     assert_refused(&rowferry, &["password", "alice"]);
@@ -129,38 +108,21 @@ async fn missing_rights() {
     let server = Postgres::shared();
     let source = source_with_table(server).await;
     let role = format!("r_{}", source.name());
-    source
-        .execute(&format!("CREATE ROLE {role} LOGIN; GRANT SELECT ON t TO {role}"))
-        .await;
-    let rowferry = || {
-        Rowferry::new(
-            BINARY,
-            &config::pipeline_from(&server.url_as(&role, source.name()), "s", config::SQLITE, ""),
-        )
-    };
+    source.execute(&format!("CREATE ROLE {role} LOGIN; GRANT SELECT ON t TO {role}")).await;
+    let rowferry =
+        || Rowferry::new(BINARY, &config::pipeline_from(&server.url_as(&role, source.name()), "s", config::SQLITE, ""));
     assert_refused(&rowferry(), &["REPLICATION", &role]);
-    source
-        .execute(&format!(
-            "ALTER ROLE {role} REPLICATION; REVOKE SELECT ON t FROM {role}"
-        ))
-        .await;
+    source.execute(&format!("ALTER ROLE {role} REPLICATION; REVOKE SELECT ON t FROM {role}")).await;
     assert_refused(&rowferry(), &["GRANT", "public.t"]);
     assert_untouched(&source).await;
 
     // At the target: may connect, may not create.
     let copy = server.create_database("refused_target");
-    let target = format!(
-        "{{ kind = \"postgres\", url = \"{}\" }}",
-        server.url_as(&role, copy.name())
-    );
+    let target = format!("{{ kind = \"postgres\", url = \"{}\" }}", server.url_as(&role, copy.name()));
     let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, &target, ""));
     assert_refused(&rowferry, &["CREATE", &role]);
     assert_untouched(&source).await;
-    assert_eq!(
-        copy.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'rowferry'")
-            .await,
-        "0"
-    );
+    assert_eq!(copy.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'rowferry'").await, "0");
 }
 
 #[tokio::test]
@@ -178,11 +140,7 @@ async fn a_missing_table() {
 async fn an_unreachable_end() {
     let source = source_with_table(Postgres::shared()).await;
     // A port that was just free; nobody listens there.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("postgres://me:s3cret@127.0.0.1:{port}/shop");
     let target = format!("{{ kind = \"postgres\", url = \"{url}\" }}");
     let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, &target, ""));
@@ -201,10 +159,7 @@ async fn an_unreachable_end() {
 #[tokio::test]
 async fn a_database_that_is_not_there() {
     let server = Postgres::shared();
-    let rowferry = Rowferry::new(
-        BINARY,
-        &config::pipeline_from(&server.url("no_such_db"), "s", config::SQLITE, ""),
-    );
+    let rowferry = Rowferry::new(BINARY, &config::pipeline_from(&server.url("no_such_db"), "s", config::SQLITE, ""));
     assert_refused(&rowferry, &["no_such_db"]);
 }
 
@@ -225,9 +180,7 @@ async fn a_slot_or_a_state_directory_in_use() {
     assert_one_error(&ended, &["rowferry-state"]);
     // The first is not disturbed.
     source.execute("INSERT INTO t VALUES (2, 'y')").await;
-    running.wait_status("the row", |pipeline| {
-        pipeline["tables"][0]["rows_applied"].as_u64() >= Some(1)
-    });
+    running.wait_status("the row", |pipeline| pipeline["tables"][0]["rows_applied"].as_u64() >= Some(1));
     running.sigterm().expect_code(0);
 }
 
@@ -287,8 +240,7 @@ async fn a_target_table_that_does_not_fit() {
     let server = Postgres::shared();
     let source = source_with_table(server).await;
     let copy = server.create_database("refused_target");
-    copy.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (99)")
-        .await;
+    copy.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (99)").await;
     let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, &config::postgres(&copy), ""));
     assert_refused(&rowferry, &["public.t", "v"]);
     assert_untouched(&source).await;

@@ -20,12 +20,7 @@ const DAMAGE: &str = "
     INSERT INTO items VALUES (20001, 'extra', '1.00');";
 
 fn table<'a>(document: &'a Value, name: &str) -> &'a Value {
-    document["tables"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|table| table["name"] == name)
-        .unwrap()
+    document["tables"].as_array().unwrap().iter().find(|table| table["name"] == name).unwrap()
 }
 
 fn assert_damage_is_found(rowferry: &Rowferry) {
@@ -33,10 +28,7 @@ fn assert_damage_is_found(rowferry: &Rowferry) {
     assert_eq!(code, 3);
     let items = table(&document, "public.items");
     assert_eq!(items["status"], "differ", "{items}");
-    let counts: Vec<_> = ["differing", "missing", "extra"]
-        .iter()
-        .map(|count| items[count].as_u64().unwrap())
-        .collect();
+    let counts: Vec<_> = ["differing", "missing", "extra"].iter().map(|count| items[count].as_u64().unwrap()).collect();
     assert_eq!(counts, [3, 2, 1], "{items}");
     assert_eq!(table(&document, "public.words")["status"], "match");
 }
@@ -50,10 +42,7 @@ async fn assert_same(source: &Database, target: Target<'_>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn finds_and_repairs_in_postgres() {
     let server = Postgres::shared();
-    let (source, copy) = (
-        server.create_database("verify_source"),
-        server.create_database("verify_target"),
-    );
+    let (source, copy) = (server.create_database("verify_source"), server.create_database("verify_target"));
     source.execute(TABLES).await;
     let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, &config::postgres(&copy), ""));
     rowferry.run_until_caught_up();
@@ -68,9 +57,7 @@ async fn finds_and_repairs_in_postgres() {
     // While it runs, and rows change.
     let mut running = rowferry.spawn_run();
     running.wait_streaming();
-    source
-        .execute("UPDATE items SET price = price + 1 WHERE id BETWEEN 100 AND 300")
-        .await;
+    source.execute("UPDATE items SET price = price + 1 WHERE id BETWEEN 100 AND 300").await;
     assert_damage_is_found(&rowferry);
     rowferry.command(&["verify", "--repair"]);
     rowferry.command(&["verify"]).expect_code(0);
@@ -85,10 +72,7 @@ async fn finds_and_repairs_in_sqlite() {
     let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, config::SQLITE, ""));
     rowferry.run_until_caught_up();
     let file = rowferry.path("target.db");
-    rusqlite::Connection::open(&file)
-        .unwrap()
-        .execute_batch(DAMAGE)
-        .unwrap();
+    rusqlite::Connection::open(&file).unwrap().execute_batch(DAMAGE).unwrap();
     assert_damage_is_found(&rowferry);
     rowferry.command(&["verify", "--repair"]);
     rowferry.run_until_caught_up();
@@ -99,10 +83,7 @@ async fn finds_and_repairs_in_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn resync_copies_a_table_again() {
     let server = Postgres::shared();
-    let (source, copy) = (
-        server.create_database("resync_source"),
-        server.create_database("resync_target"),
-    );
+    let (source, copy) = (server.create_database("resync_source"), server.create_database("resync_target"));
     source.execute(TABLES).await;
     let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, &config::postgres(&copy), ""));
     rowferry.run_until_caught_up();
@@ -115,16 +96,11 @@ async fn resync_copies_a_table_again() {
     rowferry.run_until_caught_up();
     assert_same(&source, Target::Postgres(&copy)).await;
 
-    copy.execute("DELETE FROM words; UPDATE items SET name = 'damaged'")
-        .await;
+    copy.execute("DELETE FROM words; UPDATE items SET name = 'damaged'").await;
     let mut running = rowferry.spawn_run();
     running.wait_streaming();
-    rowferry
-        .command(&["resync", "--table", "public.items", "--table", "public.words"])
-        .expect_code(0);
-    source
-        .execute("UPDATE items SET name = 'changed meanwhile' WHERE id < 50")
-        .await;
+    rowferry.command(&["resync", "--table", "public.items", "--table", "public.words"]).expect_code(0);
+    source.execute("UPDATE items SET name = 'changed meanwhile' WHERE id < 50").await;
     running.sigterm().expect_code(0);
     rowferry.run_until_caught_up();
     assert_same(&source, Target::Postgres(&copy)).await;
@@ -134,33 +110,16 @@ async fn resync_copies_a_table_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_slot_is_refused_and_mended() {
     let server = Postgres::shared();
-    let (source, copy) = (
-        server.create_database("slot_source"),
-        server.create_database("slot_target"),
-    );
+    let (source, copy) = (server.create_database("slot_source"), server.create_database("slot_target"));
     source.execute(TABLES).await;
     let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, &config::postgres(&copy), ""));
     rowferry.run_until_caught_up();
-    source
-        .execute(&format!("SELECT pg_drop_replication_slot('{}')", source.name()))
-        .await;
-    source
-        .execute("UPDATE items SET name = 'unseen' WHERE id < 100; DELETE FROM words WHERE n < 100")
-        .await;
+    source.execute(&format!("SELECT pg_drop_replication_slot('{}')", source.name())).await;
+    source.execute("UPDATE items SET name = 'unseen' WHERE id < 100; DELETE FROM words WHERE n < 100").await;
 
-    rowferry
-        .command(&["run", "--until-caught-up"])
-        .expect_code(1)
-        .expect_stderr(&["slot", "resync --all"]);
-    let slots = format!(
-        "SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{}'",
-        source.name()
-    );
-    assert_eq!(
-        source.value(&slots).await,
-        "0",
-        "nothing was created in place of the slot"
-    );
+    rowferry.command(&["run", "--until-caught-up"]).expect_code(1).expect_stderr(&["slot", "resync --all"]);
+    let slots = format!("SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{}'", source.name());
+    assert_eq!(source.value(&slots).await, "0", "nothing was created in place of the slot");
 
     rowferry.command(&["resync", "--all"]).expect_code(0);
     rowferry.run_until_caught_up();

@@ -9,10 +9,10 @@ mod verify;
 
 use crate::cli::{Cli, Command};
 use crate::config::{Config, PipelineConfig};
+use crate::connect;
 use crate::pipeline::Env;
 use crate::pipeline::board::Board;
 use crate::pipeline::life::{Lives, blocking, state_error};
-use crate::connect;
 use rowferry_api::{Error, ErrorKind, Source, Target};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -73,7 +73,8 @@ pub(crate) fn say_error(error: &Error) {
 
 /// The pipelines meant: one by name, or all.
 fn chosen<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a PipelineConfig>, Error> {
-    let chosen: Vec<_> = config.pipelines.iter().filter(|pipeline| name.is_none_or(|name| pipeline.name == name)).collect();
+    let chosen: Vec<_> =
+        config.pipelines.iter().filter(|pipeline| name.is_none_or(|name| pipeline.name == name)).collect();
     if chosen.is_empty() {
         let names: Vec<_> = config.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
         let name = name.unwrap_or_default();
@@ -83,7 +84,10 @@ fn chosen<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a Pipeline
     Ok(chosen)
 }
 
-fn ends(pipeline: &PipelineConfig) -> Result<(Arc<dyn Source>, Arc<dyn Target>), Error> {
+/// Source and target.
+type Ends = (Arc<dyn Source>, Arc<dyn Target>);
+
+fn ends(pipeline: &PipelineConfig) -> Result<Ends, Error> {
     Ok((connect::source(&pipeline.source, &pipeline.name)?, connect::target(&pipeline.target)?))
 }
 

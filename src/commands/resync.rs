@@ -61,7 +61,9 @@ async fn store_request(config: &Config, pipeline: &PipelineConfig, args: &Resync
     .await?;
     match unknown {
         None => Ok(()),
-        Some(table) => Err(Error::new(ErrorKind::Config, format!("pipeline \"{}\" carries no table {table}", pipeline.name))
-            .hint("`rowferry status` lists the tables that it carries.")),
+        Some(table) => {
+            Err(Error::new(ErrorKind::Config, format!("pipeline \"{}\" carries no table {table}", pipeline.name))
+                .hint("`rowferry status` lists the tables that it carries."))
+        }
     }
 }

@@ -35,9 +35,7 @@ pub(super) async fn run(config: &Config, args: &RunArgs, cli: &Cli) -> Result<u8
         running.insert(pipeline.name.clone(), (env.clone(), sender));
         let (name, stop) = (pipeline.name.clone(), stop.clone());
         let span = tracing::info_span!("pipeline", name = %name);
-        tasks.spawn(
-            async move { (name, pipeline::run(&env, until, stop, &mut requests).await) }.instrument(span),
-        );
+        tasks.spawn(async move { (name, pipeline::run(&env, until, stop, &mut requests).await) }.instrument(span));
     }
     let running: Pipelines = Arc::new(running);
     let bars = progress::show(running.values().map(|(env, _)| env.clone()).collect(), cli.json);
@@ -50,7 +48,9 @@ pub(super) async fn run(config: &Config, args: &RunArgs, cli: &Cli) -> Result<u8
                 tracing::error!(pipeline = %name, error = %error, "pipeline halted");
                 failed.push((name, error));
             }
-            Err(error) => failed.push((String::new(), Error::new(ErrorKind::Other, "a pipeline ended in a panic").because(error))),
+            Err(error) => {
+                failed.push((String::new(), Error::new(ErrorKind::Other, "a pipeline ended in a panic").because(error)))
+            }
         }
     }
     bars.finish();
@@ -150,7 +150,8 @@ fn find<'a>(running: &'a Pipelines, pipeline: &str) -> Result<&'a (Arc<Env>, mps
 
 async fn send(running: &Pipelines, pipeline: &str, request: Request) -> Result<(), Error> {
     let (_, sender) = find(running, pipeline)?;
-    let halted = || Error::new(ErrorKind::Other, format!("pipeline \"{pipeline}\" is halted: start the process again first"));
+    let halted =
+        || Error::new(ErrorKind::Other, format!("pipeline \"{pipeline}\" is halted: start the process again first"));
     sender.send(request).await.map_err(|_| halted())
 }
 

@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 
 /// The document that `status --json` prints.
 #[derive(Debug, Clone, Serialize, Deserialize, Default)]
-pub struct Status {
+pub(super) struct Status {
     /// In the order of their names.
     pub pipelines: Vec<PipelineStatus>,
 }
 
 /// One pipeline.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PipelineStatus {
+pub(super) struct PipelineStatus {
     /// Its name in the configuration.
     pub name: String,
     /// `starting`, `copying`, `catching_up`, `streaming`, `retrying`, `halted` or `stopped`.
@@ -38,7 +38,7 @@ pub struct PipelineStatus {
 
 /// One table.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct TableStatus {
+pub(super) struct TableStatus {
     /// `schema.table` at the source.
     pub name: String,
     /// `pending`, `copying`, `catching_up`, `streaming` or `halted`.
@@ -99,7 +99,7 @@ fn never_ran(name: String) -> PipelineStatus {
 }
 
 /// What a running pipeline says of itself.
-pub async fn of(env: &Env) -> PipelineStatus {
+pub(super) async fn of(env: &Env) -> PipelineStatus {
     let applied = env.board.figures().applied.clone();
     let running = env.board.figures().phase != crate::pipeline::board::Phase::Starting;
     if let (Some(applied), true) = (&applied, running) {
@@ -168,7 +168,7 @@ async fn stored(config: &Config) -> Result<Status, Error> {
 }
 
 /// The word in `status`.
-pub fn state_word(state: TableState) -> &'static str {
+pub(super) fn state_word(state: TableState) -> &'static str {
     match state {
         TableState::Pending => "pending",
         TableState::Copying => "copying",
@@ -182,13 +182,20 @@ fn print(pipeline: &PipelineStatus) {
     let known = |value: Option<String>| value.unwrap_or_else(|| "unknown".into());
     println!("pipeline {}: {}", pipeline.name, pipeline.state);
     println!("  position  {}", pipeline.position.as_deref().unwrap_or("none yet"));
-    println!("  lag       {} s, {} bytes", known(pipeline.lag_seconds.map(|lag| format!("{lag:.1}"))), known(pipeline.lag_bytes.map(|lag| lag.to_string())));
+    println!(
+        "  lag       {} s, {} bytes",
+        known(pipeline.lag_seconds.map(|lag| format!("{lag:.1}"))),
+        known(pipeline.lag_bytes.map(|lag| lag.to_string()))
+    );
     if let Some(error) = &pipeline.last_error {
         println!("  last error  {error}");
     }
     let width = pipeline.tables.iter().map(|table| table.name.len()).max().unwrap_or(0).max(5);
     if !pipeline.tables.is_empty() {
-        println!("  {:width$}  {:11}  {:>11}  {:>12}  {:>12}  {:>12}", "table", "state", "slices", "rows copied", "changes", "dead letters");
+        println!(
+            "  {:width$}  {:11}  {:>11}  {:>12}  {:>12}  {:>12}",
+            "table", "state", "slices", "rows copied", "changes", "dead letters"
+        );
     }
     for table in &pipeline.tables {
         println!(

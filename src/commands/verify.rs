@@ -27,20 +27,13 @@ pub(super) async fn run(config: &Config, args: &VerifyArgs, json: bool) -> Resul
     let running: Option<Running> = control::ask(&config.state_dir, &Ask::Status).await?;
     let mut reports = Vec::new();
     for pipeline in chosen(config, args.pipeline.as_deref())? {
-        let status = running
-            .as_ref()
-            .and_then(|running| running.pipelines.iter().find(|one| one.name == pipeline.name));
+        let status =
+            running.as_ref().and_then(|running| running.pipelines.iter().find(|one| one.name == pipeline.name));
         reports.extend(verify(config, pipeline, args, status).await?);
     }
-    if let Some(unknown) = args
-        .tables
-        .iter()
-        .find(|table| !reports.iter().any(|report| report.name == **table))
-    {
-        return Err(
-            Error::new(ErrorKind::Config, format!("no pipeline carries table {unknown}"))
-                .hint("`rowferry status` lists the tables that are carried."),
-        );
+    if let Some(unknown) = args.tables.iter().find(|table| !reports.iter().any(|report| report.name == **table)) {
+        return Err(Error::new(ErrorKind::Config, format!("no pipeline carries table {unknown}"))
+            .hint("`rowferry status` lists the tables that are carried."));
     }
     let differ = reports.iter().any(|report| report.status == Status::Differ);
     if differ && running.is_none() {
@@ -91,10 +84,7 @@ fn not_comparable(table: &Chosen, status: Option<&PipelineStatus>) -> Option<Str
     let running = status?.tables.iter().find(|table| table.name == name)?;
     match running.state.as_str() {
         "pending" => Some("it is not copied yet".into()),
-        "copying" => Some(format!(
-            "it is being copied: {} of {} slices",
-            running.slices_done, running.slices_total
-        )),
+        "copying" => Some(format!("it is being copied: {} of {} slices", running.slices_done, running.slices_total)),
         _ => None,
     }
 }
@@ -111,10 +101,7 @@ async fn one_table(
         // A table that is missing at the target, or lacks a column, is a difference to show, not a reason to stop.
         Err(error) if error.kind() == ErrorKind::Schema => {
             let report = TableReport::skipped(&name, error.to_string());
-            return Ok(TableReport {
-                status: Status::Differ,
-                ..report
-            });
+            return Ok(TableReport { status: Status::Differ, ..report });
         }
         Err(error) => return Err(error),
     };
@@ -123,10 +110,7 @@ async fn one_table(
     }
     let rows = found.differences.rows();
     let after = repaired(config, verifier, table, found).await?;
-    Ok(TableReport {
-        repaired: rows,
-        ..TableReport::of(&name, &after)
-    })
+    Ok(TableReport { repaired: rows, ..TableReport::of(&name, &after) })
 }
 
 /// Copies the rows again, by the running process if there is one, and compares once more.
@@ -138,26 +122,13 @@ async fn repaired(config: &Config, verifier: &Verifier<'_>, table: &Chosen, mut 
     }
     let (pipeline, name) = (verifier.pipeline.to_owned(), table.name().to_string());
     if found.differences.ranges().next().is_some() {
-        say(&format!(
-            "{name}: most of it differs; the running process copies it again, see `rowferry status`"
-        ));
-        let ask = Ask::Resync {
-            pipeline,
-            tables: vec![name],
-        };
+        say(&format!("{name}: most of it differs; the running process copies it again, see `rowferry status`"));
+        let ask = Ask::Resync { pipeline, tables: vec![name] };
         control::ask::<bool>(&config.state_dir, &ask).await?;
         return Ok(found);
     }
     let keys = found.differences.keys().map(|key| key.as_bytes().to_vec()).collect();
-    control::ask::<bool>(
-        &config.state_dir,
-        &Ask::Repair {
-            pipeline,
-            table: name,
-            keys,
-        },
-    )
-    .await?;
+    control::ask::<bool>(&config.state_dir, &Ask::Repair { pipeline, table: name, keys }).await?;
     let until = Instant::now() + REPAIR_PATIENCE;
     while !found.differences.is_empty() && Instant::now() < until {
         tokio::time::sleep(REPAIR_POLL).await;

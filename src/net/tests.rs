@@ -69,20 +69,13 @@ fn form(name: &str, extra: usize) -> Arc<TableSchema> {
         fill: Fill::Null,
     };
     // The second table's key does not stand together.
-    let (names, key): (Vec<&str>, Vec<usize>) = if name == "one" {
-        (vec!["id", "a", "b"], vec![0])
-    } else {
-        (vec!["k2", "a", "b", "k1"], vec![3, 0])
-    };
+    let (names, key): (Vec<&str>, Vec<usize>) =
+        if name == "one" { (vec!["id", "a", "b"], vec![0]) } else { (vec!["k2", "a", "b", "k1"], vec![3, 0]) };
     let extra_names: Vec<String> = (0..extra).map(|n| format!("x{n}")).collect();
     Arc::new(TableSchema {
         name: TableName::new("s", name),
         dialect: Dialect::Postgres,
-        columns: names
-            .into_iter()
-            .chain(extra_names.iter().map(String::as_str))
-            .map(column)
-            .collect(),
+        columns: names.into_iter().chain(extra_names.iter().map(String::as_str)).map(column).collect(),
         computed: Vec::new(),
         key,
         indexes: Vec::new(),
@@ -105,22 +98,13 @@ struct Source {
 impl Source {
     fn new() -> Self {
         let forms = vec![form("one", 0), form("two", 0)];
-        let mut source = Self {
-            forms,
-            tables: vec![Rows::new(), Rows::new()],
-            log: Vec::new(),
-            history: Vec::new(),
-        };
+        let mut source = Self { forms, tables: vec![Rows::new(), Rows::new()], log: Vec::new(), history: Vec::new() };
         source.history.push(source.store());
         source
     }
 
     fn store(&self) -> Store {
-        self.forms
-            .iter()
-            .zip(&self.tables)
-            .map(|(form, rows)| (form.name.name.clone(), rows.clone()))
-            .collect()
+        self.forms.iter().zip(&self.tables).map(|(form, rows)| (form.name.name.clone(), rows.clone())).collect()
     }
 
     fn key_cells(form: &TableSchema, number: u8) -> Cells {
@@ -129,11 +113,7 @@ impl Source {
         let columns: Vec<&Column> = form.key_columns().collect();
         match columns.as_slice() {
             [only] => Cells::from([(only.name.clone(), vec![b'0' + number])]),
-            _ => columns
-                .iter()
-                .zip(texts)
-                .map(|(column, text)| (column.name.clone(), text.into_bytes()))
-                .collect(),
+            _ => columns.iter().zip(texts).map(|(column, text)| (column.name.clone(), text.into_bytes())).collect(),
         }
     }
 
@@ -151,10 +131,7 @@ impl Source {
     }
 
     fn write(&mut self, table: usize, op: Op) {
-        self.log.push(Change {
-            table: self.forms[table].clone(),
-            op,
-        });
+        self.log.push(Change { table: self.forms[table].clone(), op });
         self.history.push(self.store());
     }
 
@@ -179,33 +156,15 @@ impl Source {
                     self.write(table, Op::Insert(row));
                 }
             }
-            Act::Update {
-                pick,
-                sets,
-                value: number,
-                logs_all,
-            } => {
+            Act::Update { pick, sets, value: number, logs_all } => {
                 let Some(key) = self.pick(table, pick) else { return };
-                let names = ["a", "b"]
-                    .into_iter()
-                    .enumerate()
-                    .filter(|(bit, _)| sets & (1 << bit) != 0);
-                let set = names
-                    .map(|(bit, name)| (name.to_owned(), value(number.wrapping_add(bit as u8))))
-                    .collect();
+                let names = ["a", "b"].into_iter().enumerate().filter(|(bit, _)| sets & (1 << bit) != 0);
+                let set = names.map(|(bit, name)| (name.to_owned(), value(number.wrapping_add(bit as u8)))).collect();
                 self.update(table, &key, None, set, logs_all);
             }
-            Act::Move {
-                pick,
-                to,
-                value: number,
-                logs_all,
-            } => {
+            Act::Move { pick, to, value: number, logs_all } => {
                 let Some(key) = self.pick(table, pick) else { return };
-                let set = number
-                    .map(|number| ("a".to_owned(), value(number)))
-                    .into_iter()
-                    .collect();
+                let set = number.map(|number| ("a".to_owned(), value(number))).into_iter().collect();
                 self.update(table, &key, Some(to), set, logs_all);
             }
             Act::Swap { pick, other, logs_all } => self.swap(table, pick, other, logs_all),
@@ -221,11 +180,7 @@ impl Source {
                 }
             }
             Act::NewForm => {
-                let extra = self.forms[table]
-                    .columns
-                    .iter()
-                    .filter(|column| column.name.starts_with('x'))
-                    .count();
+                let extra = self.forms[table].columns.iter().filter(|column| column.name.starts_with('x')).count();
                 self.forms[table] = form(&self.forms[table].name.name, (extra + 1).min(2));
             }
         }
@@ -248,11 +203,8 @@ impl Source {
         let before = cells.clone();
         cells.extend(to.map(|to| Self::key_cells(&form, to)).unwrap_or_default());
         // A large key cell that did not change is left out as well.
-        unchanged.extend(
-            form.key_columns()
-                .map(|column| column.name.clone())
-                .filter(|name| cells[name] == before[name]),
-        );
+        unchanged
+            .extend(form.key_columns().map(|column| column.name.clone()).filter(|name| cells[name] == before[name]));
         if logs_all {
             unchanged.clear();
         }
@@ -263,13 +215,7 @@ impl Source {
         let after = Self::row(&form, &cells, &unchanged);
         self.tables[table].remove(key);
         self.tables[table].insert(new_key, cells);
-        self.write(
-            table,
-            Op::Update {
-                key: key.clone(),
-                after,
-            },
-        );
+        self.write(table, Op::Update { key: key.clone(), after });
     }
 
     /// Two rows change places by way of a third key, if one is free.
@@ -280,10 +226,7 @@ impl Source {
         let form = self.forms[table].clone();
         let number = |key: &Key| {
             let is = |number: &u8| {
-                key_of(
-                    &form,
-                    &Self::row(&form, &Self::key_cells(&form, *number), &BTreeSet::new()),
-                ) == *key
+                key_of(&form, &Self::row(&form, &Self::key_cells(&form, *number), &BTreeSet::new())) == *key
             };
             (0..KEYS).find(is)
         };
@@ -297,10 +240,7 @@ impl Source {
         let Some(free) = free.filter(|_| one != two) else {
             return;
         };
-        let free_key = key_of(
-            &form,
-            &Self::row(&form, &Self::key_cells(&form, free), &BTreeSet::new()),
-        );
+        let free_key = key_of(&form, &Self::row(&form, &Self::key_cells(&form, free), &BTreeSet::new()));
         self.update(table, &one, Some(free), Vec::new(), logs_all);
         self.update(table, &two, Some(first), Vec::new(), logs_all);
         self.update(table, &free_key, Some(second), Vec::new(), logs_all);
@@ -324,10 +264,7 @@ struct Target {
 
 impl Target {
     fn at(store: &Store) -> Self {
-        Self {
-            store: store.clone(),
-            ..Self::default()
-        }
+        Self { store: store.clone(), ..Self::default() }
     }
 
     fn apply(&mut self, steps: &[Step]) {
@@ -355,16 +292,9 @@ impl Target {
         for PartialUpdate { key, row } in &rows.updates {
             let new_key = key_of(form, row);
             assert!(seen.insert(key.clone()), "{key} stands twice");
-            assert!(
-                new_key == *key || seen.insert(new_key.clone()),
-                "{new_key} stands twice"
-            );
+            assert!(new_key == *key || seen.insert(new_key.clone()), "{new_key} stands twice");
             let moved = table.remove(key);
-            let there = if new_key == *key {
-                moved
-            } else {
-                table.remove(&new_key).or(moved)
-            };
+            let there = if new_key == *key { moved } else { table.remove(&new_key).or(moved) };
             match there {
                 Some(mut cells) => {
                     set(&mut cells, form, row);
@@ -402,11 +332,7 @@ fn run(acts: &[(u8, Act)]) -> Source {
 
 /// Cuts a log at these places into batches.
 fn batches<'a>(log: &'a [Change], cuts: &[prop::sample::Index]) -> Vec<&'a [Change]> {
-    let mut places: Vec<usize> = cuts
-        .iter()
-        .map(|cut| cut.index(log.len() + 1))
-        .chain([0, log.len()])
-        .collect();
+    let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(log.len() + 1)).chain([0, log.len()]).collect();
     places.sort_unstable();
     places.windows(2).map(|pair| &log[pair[0]..pair[1]]).collect()
 }
@@ -483,9 +409,7 @@ proptest! {
 
 fn text_row(cells: &[Option<&str>]) -> Row {
     let mut builder = RowBuilder::new();
-    cells
-        .iter()
-        .for_each(|cell| builder.push(cell.map_or(Cell::Unchanged, |text| Cell::Text(text.as_bytes()))));
+    cells.iter().for_each(|cell| builder.push(cell.map_or(Cell::Unchanged, |text| Cell::Text(text.as_bytes()))));
     builder.finish()
 }
 
@@ -498,19 +422,13 @@ fn shown(steps: &[Step]) -> Vec<String> {
         .iter()
         .map(|step| match step {
             Step::Truncate(tables) => {
-                format!(
-                    "truncate {:?}",
-                    tables.iter().map(|table| table.name.name.as_str()).collect::<Vec<_>>()
-                )
+                format!("truncate {:?}", tables.iter().map(|table| table.name.name.as_str()).collect::<Vec<_>>())
             }
             Step::Rows(rows) => format!(
                 "{}: -{:?} ~{:?} +{:?}",
                 rows.table.name.name,
                 rows.deletes,
-                rows.updates
-                    .iter()
-                    .map(|update| (&update.key, &update.row))
-                    .collect::<Vec<_>>(),
+                rows.updates.iter().map(|update| (&update.key, &update.row)).collect::<Vec<_>>(),
                 rows.upserts
             ),
         })
@@ -520,31 +438,16 @@ fn shown(steps: &[Step]) -> Vec<String> {
 #[test]
 fn a_row_touched_many_times_is_written_once() {
     let table = form("one", 0);
-    let change = |op| Change {
-        table: table.clone(),
-        op,
-    };
+    let change = |op| Change { table: table.clone(), op };
     let log = [
         change(Op::Insert(text_row(&[Some("1"), Some("x"), Some("y")]))),
         change(Op::Insert(text_row(&[Some("2"), Some("x"), Some("y")]))),
-        change(Op::Update {
-            key: key("1"),
-            after: text_row(&[Some("1"), Some("z"), None]),
-        }),
+        change(Op::Update { key: key("1"), after: text_row(&[Some("1"), Some("z"), None]) }),
         change(Op::Delete { key: key("2") }),
-        change(Op::Update {
-            key: key("3"),
-            after: text_row(&[Some("3"), Some("z"), None]),
-        }),
-        change(Op::Update {
-            key: key("3"),
-            after: text_row(&[Some("3"), None, Some("w")]),
-        }),
+        change(Op::Update { key: key("3"), after: text_row(&[Some("3"), Some("z"), None]) }),
+        change(Op::Update { key: key("3"), after: text_row(&[Some("3"), None, Some("w")]) }),
     ];
-    assert_eq!(
-        shown(&net_changes(&log)),
-        [r#"one: -[['2']] ~[(['3'], ['3', 'z', 'w'])] +[['1', 'z', 'y']]"#]
-    );
+    assert_eq!(shown(&net_changes(&log)), [r#"one: -[['2']] ~[(['3'], ['3', 'z', 'w'])] +[['1', 'z', 'y']]"#]);
     assert_eq!(row_by_row(&log).len(), 6);
 }
 
@@ -553,15 +456,9 @@ fn moves_of_different_rows_stand_side_by_side() {
     let table = form("one", 0);
     let shift = |from: &str, to: &str| Change {
         table: table.clone(),
-        op: Op::Update {
-            key: key(from),
-            after: text_row(&[Some(to), None, None]),
-        },
+        op: Op::Update { key: key(from), after: text_row(&[Some(to), None, None]) },
     };
-    assert_eq!(
-        net_changes(&[shift("1", "11"), shift("2", "12"), shift("3", "13")]).len(),
-        1
-    );
+    assert_eq!(net_changes(&[shift("1", "11"), shift("2", "12"), shift("3", "13")]).len(), 1);
     // The second goes where the first came from.
     assert_eq!(net_changes(&[shift("2", "3"), shift("1", "2")]).len(), 2);
 }
@@ -569,24 +466,12 @@ fn moves_of_different_rows_stand_side_by_side() {
 #[test]
 fn a_partial_update_of_a_deleted_row_finds_no_row() {
     let table = form("one", 0);
-    let change = |op| Change {
-        table: table.clone(),
-        op,
-    };
+    let change = |op| Change { table: table.clone(), op };
     let steps = net_changes(&[
         change(Op::Delete { key: key("1") }),
-        change(Op::Update {
-            key: key("1"),
-            after: text_row(&[Some("1"), Some("a"), None]),
-        }),
+        change(Op::Update { key: key("1"), after: text_row(&[Some("1"), Some("a"), None]) }),
     ]);
-    assert_eq!(
-        shown(&steps),
-        [
-            r#"one: -[['1']] ~[] +[]"#,
-            r#"one: -[] ~[(['1'], ['1', 'a', unchanged])] +[]"#
-        ]
-    );
+    assert_eq!(shown(&steps), [r#"one: -[['1']] ~[] +[]"#, r#"one: -[] ~[(['1'], ['1', 'a', unchanged])] +[]"#]);
 }
 
 #[test]
@@ -617,10 +502,7 @@ fn forms_of_a_table_stay_in_their_order() {
 #[test]
 fn tables_truncated_side_by_side_are_one_step() {
     let (one, two) = (form("one", 0), form("two", 0));
-    let log = [one.clone(), two, one].map(|table| Change {
-        table,
-        op: Op::Truncate,
-    });
+    let log = [one.clone(), two, one].map(|table| Change { table, op: Op::Truncate });
     assert_eq!(shown(&net_changes(&log)), [r#"truncate ["one", "two"]"#]);
 }
 
@@ -629,12 +511,6 @@ fn a_key_cell_that_the_log_left_out_is_the_old_one() {
     let table = form("two", 0);
     let before = Key::from_cells([Cell::Text(b"k1"), Cell::Text(b"k2")]);
     let after = text_row(&[Some("new k2"), Some("a"), Some("b"), None]);
-    let steps = net_changes(&[Change {
-        table,
-        op: Op::Update { key: before, after },
-    }]);
-    assert_eq!(
-        shown(&steps),
-        [r#"two: -[['k1', 'k2']] ~[] +[['new k2', 'a', 'b', 'k1']]"#]
-    );
+    let steps = net_changes(&[Change { table, op: Op::Update { key: before, after } }]);
+    assert_eq!(shown(&steps), [r#"two: -[['k1', 'k2']] ~[] +[['new k2', 'a', 'b', 'k1']]"#]);
 }

@@ -26,7 +26,7 @@ pub struct DeadLetter {
 
 /// What an applied work leaves to do.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// Where the target stands now; `None` after a part.
     pub position: Option<Position>,
     /// When the source committed the last transaction of it.
@@ -40,7 +40,7 @@ pub struct Outcome {
 }
 
 /// Applies `work`. On an error nothing of it is in the target and the target's open transaction is rolled back.
-pub async fn apply(applier: &mut dyn Applier, work: Work, lives: &Lives) -> Result<Outcome> {
+pub(super) async fn apply(applier: &mut dyn Applier, work: Work, lives: &Lives) -> Result<Outcome> {
     let result = try_apply(applier, work, lives).await;
     if result.is_err() {
         // The error at hand says more than one of the rollback would; a lost connection rolls back by itself.
@@ -179,7 +179,7 @@ fn gather(keys: Vec<(Arc<TableSchema>, Key)>) -> Vec<(Arc<TableSchema>, Vec<Key>
 }
 
 /// A row's encoded bytes, for a dead letter.
-pub fn encoded(op: &Op) -> (&'static str, Vec<u8>) {
+pub(super) fn encoded(op: &Op) -> (&'static str, Vec<u8>) {
     let bytes = |row: &Row| row.as_bytes().to_vec();
     match op {
         Op::Insert(row) => ("insert", bytes(row)),

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 /// What is applied.
 #[derive(Debug, Clone, PartialEq)]
-pub struct AppliedTo {
+pub(super) struct AppliedTo {
     /// The target holds everything up to here.
     pub position: Position,
     /// When the source committed the last transaction before it, if one was applied.
@@ -17,30 +17,30 @@ pub struct AppliedTo {
 }
 
 /// A running task. It writes the latest position only: positions that came and went while it wrote are skipped.
-pub struct Checkpointer {
+pub(super) struct Checkpointer {
     applied: watch::Sender<Option<AppliedTo>>,
     task: JoinHandle<Result<()>>,
 }
 
 impl Checkpointer {
     /// Starts it. What it has written is sent to `confirmed`.
-    pub fn spawn(lives: Lives, confirmed: watch::Sender<Option<Position>>) -> Self {
+    pub(super) fn spawn(lives: Lives, confirmed: watch::Sender<Option<Position>>) -> Self {
         let (applied, receiver) = watch::channel(None);
         Self { applied, task: tokio::spawn(run(lives, receiver, confirmed)) }
     }
 
     /// The target has moved on.
-    pub fn applied(&self, to: AppliedTo) {
+    pub(super) fn applied(&self, to: AppliedTo) {
         self.applied.send_replace(Some(to));
     }
 
     /// Whether the task has ended, which it does by itself on an error only.
-    pub fn has_failed(&self) -> bool {
+    pub(super) fn has_failed(&self) -> bool {
         self.task.is_finished()
     }
 
     /// Writes what is left and ends; or the error that ended it before.
-    pub async fn close(self) -> Result<()> {
+    pub(super) async fn close(self) -> Result<()> {
         drop(self.applied);
         self.task.await.unwrap_or(Ok(()))
     }

@@ -8,7 +8,7 @@ use rowferry_api::{Change, Position, Timestamp};
 
 /// Changes on their way to the target together.
 #[derive(Debug)]
-pub struct Work {
+pub(super) struct Work {
     /// In source order.
     pub changes: Vec<Change>,
     /// Where the log stands after them; `None` for a part of a transaction that goes on.
@@ -17,7 +17,7 @@ pub struct Work {
 
 /// Where a run of whole transactions ends.
 #[derive(Debug, Clone)]
-pub struct End {
+pub(super) struct End {
     /// The position to commit with it.
     pub position: Position,
     /// When the source committed the last of them; `None` if only the log moved on.
@@ -26,7 +26,7 @@ pub struct End {
 
 /// Changes that wait for the applier.
 #[derive(Debug, Default)]
-pub struct Filling {
+pub(super) struct Filling {
     changes: Vec<Change>,
     /// `changes[..whole]` are of transactions that have ended.
     whole: usize,
@@ -35,19 +35,17 @@ pub struct Filling {
     end: Option<End>,
     oldest: Option<Timestamp>,
     transactions: u64,
-    /// Parts of the transaction that is open here are in an open transaction of the target.
-    parted: bool,
 }
 
 impl Filling {
     /// Adds a change of the transaction that is open.
-    pub fn change(&mut self, change: Change) {
+    pub(super) fn change(&mut self, change: Change) {
         self.bytes += change.size_bytes();
         self.changes.push(change);
     }
 
     /// The open transaction has ended.
-    pub fn commit(&mut self, position: Position, committed_at: Timestamp) {
+    pub(super) fn commit(&mut self, position: Position, committed_at: Timestamp) {
         self.whole = self.changes.len();
         self.whole_bytes = self.bytes;
         self.end = Some(End { position, committed_at: Some(committed_at) });
@@ -56,38 +54,33 @@ impl Filling {
     }
 
     /// The log moved on between transactions.
-    pub fn heartbeat(&mut self, position: Position) {
+    pub(super) fn heartbeat(&mut self, position: Position) {
         let committed_at = self.end.as_ref().and_then(|end| end.committed_at);
         self.end = Some(End { position, committed_at });
     }
 
     /// Bytes held.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Whether whole transactions wait; a heartbeat alone does not count.
-    pub fn has_transactions(&self) -> bool {
+    pub(super) fn has_transactions(&self) -> bool {
         self.transactions > 0
     }
 
     /// The position that [`take_whole`](Self::take_whole) would reach.
-    pub fn end(&self) -> Option<&Position> {
+    pub(super) fn end(&self) -> Option<&Position> {
         self.end.as_ref().map(|end| &end.position)
     }
 
     /// When the source committed the oldest transaction that waits.
-    pub fn oldest(&self) -> Option<Timestamp> {
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
         self.oldest
     }
 
-    /// Whether a transaction of the target is open for parts sent before.
-    pub fn is_parted(&self) -> bool {
-        self.parted
-    }
-
     /// Takes all whole transactions, and the log's progress after them.
-    pub fn take_whole(&mut self) -> Option<Work> {
+    pub(super) fn take_whole(&mut self) -> Option<Work> {
         let end = self.end.take()?;
         let tail = self.changes.split_off(self.whole);
         let changes = std::mem::replace(&mut self.changes, tail);
@@ -96,22 +89,20 @@ impl Filling {
         self.whole_bytes = 0;
         self.oldest = None;
         self.transactions = 0;
-        self.parted = false;
         Some(Work { changes, end: Some(end) })
     }
 
     /// Takes what there is of the open transaction as a part, if no whole one waits and it has reached `limit` bytes.
-    pub fn take_part(&mut self, limit: usize) -> Option<Work> {
+    pub(super) fn take_part(&mut self, limit: usize) -> Option<Work> {
         if self.end.is_some() || self.bytes < limit {
             return None;
         }
         self.bytes = 0;
-        self.parted = true;
         Some(Work { changes: std::mem::take(&mut self.changes), end: None })
     }
 
     /// The changes that wait, to bring them into a new form of their table.
-    pub fn changes_mut(&mut self) -> &mut [Change] {
+    pub(super) fn changes_mut(&mut self) -> &mut [Change] {
         &mut self.changes
     }
 }

@@ -128,8 +128,7 @@ impl Life {
         Ok(TableRecord {
             state: self.state,
             reason: self.reason.clone(),
-            schema_json: serde_json::to_string(&*self.taken)
-                .map_err(|error| unreadable("form of a table", error))?,
+            schema_json: serde_json::to_string(&*self.taken).map_err(|error| unreadable("form of a table", error))?,
             target: self.chosen.target.name.to_string(),
             high: self.high.as_ref().map(ToString::to_string),
             rows_copied: self.rows_copied,
@@ -255,8 +254,11 @@ impl Lives {
         })
         .await?;
         if *full.lock().expect("not poisoned") {
-            return Err(Error::new(ErrorKind::BadRow, format!("keep a dead letter: {MAX_DEAD_LETTERS} are kept already"))
-                .hint("Look at the first of them and mend their cause; the change is still in the source's log."));
+            return Err(Error::new(
+                ErrorKind::BadRow,
+                format!("keep a dead letter: {MAX_DEAD_LETTERS} are kept already"),
+            )
+            .hint("Look at the first of them and mend their cause; the change is still in the source's log."));
         }
         Ok(())
     }

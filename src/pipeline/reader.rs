@@ -9,10 +9,10 @@ use tokio::task::JoinHandle;
 const LAST_CONFIRM_MS: u64 = 200;
 
 /// Events in commit order, or the error that ended the log.
-pub type Chunk = Result<Vec<Event>>;
+pub(super) type Chunk = Result<Vec<Event>>;
 
 /// A running reader. Dropping it ends the task.
-pub struct ReaderTask {
+pub(super) struct ReaderTask {
     /// What the log says.
     pub chunks: mpsc::Receiver<Chunk>,
     task: JoinHandle<()>,
@@ -20,7 +20,11 @@ pub struct ReaderTask {
 
 impl ReaderTask {
     /// Starts reading. At most `queue` chunks of about 256 KiB wait for the receiver.
-    pub fn spawn(reader: Box<dyn LogReader>, queue: usize, confirmed: watch::Receiver<Option<Position>>) -> Self {
+    pub(super) fn spawn(
+        reader: Box<dyn LogReader>,
+        queue: usize,
+        confirmed: watch::Receiver<Option<Position>>,
+    ) -> Self {
         let (sender, chunks) = mpsc::channel(queue);
         // A panic in a decoder ends this task only; the closed channel is then seen as an error.
         let task = tokio::spawn(run(reader, sender, confirmed));
@@ -28,7 +32,7 @@ impl ReaderTask {
     }
 
     /// The error to report once the channel has closed without one.
-    pub fn closed() -> Error {
+    pub(super) fn closed() -> Error {
         Error::new(ErrorKind::Protocol, "read the log: the reader ended without a reason")
             .hint("This is a defect; the position is kept and the next start goes on from it.")
     }

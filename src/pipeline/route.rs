@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// The tables that changes go to, and how.
 #[derive(Debug, Default)]
-pub struct Router {
+pub(super) struct Router {
     routes: HashMap<TableName, Route>,
     lifts: HashMap<usize, (Arc<TableSchema>, Lift)>,
     builder: RowBuilder,
@@ -46,13 +46,13 @@ enum From {
 
 impl Router {
     /// Sets or replaces where a table goes.
-    pub fn set(&mut self, read: Arc<TableSchema>, target: Arc<TableSchema>, open: bool) {
+    pub(super) fn set(&mut self, read: Arc<TableSchema>, target: Arc<TableSchema>, open: bool) {
         self.routes.insert(read.name.clone(), Route { read, target, open });
         self.lifts.clear();
     }
 
     /// Lets a table's changes pass, or drops them.
-    pub fn open(&mut self, table: &TableName, open: bool) {
+    pub(super) fn open(&mut self, table: &TableName, open: bool) {
         if let Some(route) = self.routes.get_mut(table) {
             route.open = open;
             self.lifts.clear();
@@ -61,7 +61,7 @@ impl Router {
 
     /// Whether the log's form of a table has something that the carried form does not know: then the catalog has
     /// moved on and must be read before the rows that follow.
-    pub fn is_news(&self, logged: &TableSchema, known: &TableSchema) -> bool {
+    pub(super) fn is_news(&self, logged: &TableSchema, known: &TableSchema) -> bool {
         match self.routes.get(&logged.name) {
             Some(route) if route.open => logged.columns.iter().any(|column| {
                 known.columns.iter().all(|have| have.name != column.name || have.native != column.native)
@@ -71,7 +71,7 @@ impl Router {
     }
 
     /// The change as the target takes it; `None` if the table is not carried now.
-    pub fn route(&mut self, change: Change) -> Option<Change> {
+    pub(super) fn route(&mut self, change: Change) -> Option<Change> {
         let id = Arc::as_ptr(&change.table) as usize;
         if !self.lifts.contains_key(&id) {
             let lift = self.plan(&change.table);
@@ -84,7 +84,9 @@ impl Router {
             Lift::Cells(table, cells) => {
                 let op = match change.op {
                     Op::Insert(row) => Op::Insert(lift(&mut self.builder, &row, cells, true)),
-                    Op::Update { key, after } => Op::Update { key, after: lift(&mut self.builder, &after, cells, false) },
+                    Op::Update { key, after } => {
+                        Op::Update { key, after: lift(&mut self.builder, &after, cells, false) }
+                    }
                     other => other,
                 };
                 Some(Change { table: table.clone(), op })
@@ -93,7 +95,7 @@ impl Router {
     }
 
     /// Brings changes that were routed under an older form of a target table into the form it has now.
-    pub fn relift(&mut self, changes: &mut [Change], target: &Arc<TableSchema>) {
+    pub(super) fn relift(&mut self, changes: &mut [Change], target: &Arc<TableSchema>) {
         for change in changes.iter_mut().filter(|change| change.table.name == target.name) {
             if Arc::ptr_eq(&change.table, target) {
                 continue;
@@ -144,7 +146,7 @@ fn lift(builder: &mut RowBuilder, row: &Row, cells: &[From], whole: bool) -> Row
 }
 
 /// The keys that a change touches, before and after it.
-pub fn touched_keys(change: &Change) -> Vec<Key> {
+pub(super) fn touched_keys(change: &Change) -> Vec<Key> {
     let mut encoder = rowferry_api::KeyEncoder::new(&change.table.key);
     match &change.op {
         Op::Insert(row) => encoder.key(row).into_iter().collect(),

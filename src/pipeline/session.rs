@@ -52,8 +52,9 @@ pub async fn start(env: &Env) -> Result<Start> {
     let catalog_version = env.source.catalog_version().await?;
     let chosen = forms::choose(&env.source.tables().await?, &env.config, &*env.target)?;
     if chosen.is_empty() {
-        return Err(Error::new(ErrorKind::Config, "choose tables: no table of the source matches `tables`")
-            .hint(format!("Look at `tables` of pipeline \"{}\"; patterns are written \"schema.table\".", env.config.name)));
+        return Err(Error::new(ErrorKind::Config, "choose tables: no table of the source matches `tables`").hint(
+            format!("Look at `tables` of pipeline \"{}\"; patterns are written \"schema.table\".", env.config.name),
+        ));
     }
     if resume.is_none() {
         refuse_blocked(&check(env, &chosen).await?)?;
@@ -103,10 +104,8 @@ async fn resume_position(env: &Env, source: &Identity, anew: bool) -> Result<Opt
         return Ok(None);
     }
     let name = env.config.name.clone();
-    let (origin, checkpoint, others) = env
-        .lives
-        .read(|state| Ok((state.origin()?, state.checkpoint()?, state.tables()?.len())))
-        .await?;
+    let (origin, checkpoint, others) =
+        env.lives.read(|state| Ok((state.origin()?, state.checkpoint()?, state.tables()?.len()))).await?;
     let target = env.target.identity().await?;
     if let Some(origin) = &origin {
         refuse_strangers(env, origin, source, target.as_ref())?;
@@ -261,9 +260,7 @@ pub fn compare_forms(life: &mut Life) -> Option<PendingAlteration> {
             );
             None
         }
-        Ok(plan) => {
-            Some(PendingAlteration { table: name, alterations: plan.alterations, copy_again: plan.copy_again })
-        }
+        Ok(plan) => Some(PendingAlteration { table: name, alterations: plan.alterations, copy_again: plan.copy_again }),
     }
 }
 

@@ -58,7 +58,7 @@ struct Stream<'a> {
     events: VecDeque<Event>,
     /// Absent while an apply job has it.
     applier: Option<Box<dyn Applier>>,
-    workers: Vec<Box<Worker>>,
+    workers: Vec<Worker>,
     jobs: JoinSet<Done>,
     copying: usize,
     /// Copy jobs that may still start before the log has its turn.
@@ -310,10 +310,7 @@ impl<'a> Stream<'a> {
     }
 
     fn passed(&self, position: &Position) -> Result<bool> {
-        Ok(matches!(
-            self.env.source.compare(&self.applied, position)?,
-            Some(Ordering::Equal | Ordering::Greater)
-        ))
+        Ok(matches!(self.env.source.compare(&self.applied, position)?, Some(Ordering::Equal | Ordering::Greater)))
     }
 
     fn show(&self) {

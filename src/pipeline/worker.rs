@@ -10,20 +10,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// Reads at the source, writes at the target. One job at a time.
-pub struct Worker {
+pub(super) struct Worker {
     reader: Box<dyn TableReader>,
     applier: Box<dyn Applier>,
 }
 
 impl Worker {
     /// Connects to both ends.
-    pub async fn open(source: &dyn Source, target: &dyn Target, pipeline: &str) -> Result<Self> {
+    pub(super) async fn open(source: &dyn Source, target: &dyn Target, pipeline: &str) -> Result<Self> {
         Ok(Self { reader: source.open_tables().await?, applier: target.open_applier(pipeline).await? })
     }
 
     /// Creates the table at the target, or finds that the one there fits, and cuts the source's into ranges.
     /// A table that has rows is replaced range by range of its keys, so that rows that should not be there go.
-    pub async fn start_table(
+    pub(super) async fn start_table(
         &mut self,
         read: &TableSchema,
         target: &TableSchema,
@@ -35,7 +35,7 @@ impl Worker {
     }
 
     /// Copies one range from the source as it is now.
-    pub async fn copy(
+    pub(super) async fn copy(
         &mut self,
         read: &TableSchema,
         target: &TableSchema,
@@ -49,7 +49,7 @@ impl Worker {
     }
 
     /// Builds what waits until a table is consistent.
-    pub async fn finish(&mut self, target: &TableSchema) -> Result<Vec<Finding>> {
+    pub(super) async fn finish(&mut self, target: &TableSchema) -> Result<Vec<Finding>> {
         self.applier.finish(target).await
     }
 }

@@ -128,11 +128,7 @@ pub(super) struct Merged {
 
 /// Merges both streams; `kept` keys are kept already.
 pub(super) async fn merge(mut left: Rows<'_>, mut right: Rows<'_>, kept: usize) -> Result<Merged> {
-    let mut merged = Merged {
-        counts: Counts::default(),
-        keys: Some(Vec::new()),
-        out_of_order: false,
-    };
+    let mut merged = Merged { counts: Counts::default(), keys: Some(Vec::new()), out_of_order: false };
     let (mut has_left, mut has_right) = (left.advance().await?, right.advance().await?);
     while has_left || has_right {
         let order = match (has_left, has_right) {

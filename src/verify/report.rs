@@ -51,11 +51,7 @@ impl TableReport {
         let differences = &found.differences;
         Self {
             name: name.to_owned(),
-            status: if differences.is_empty() {
-                Status::Match
-            } else {
-                Status::Differ
-            },
+            status: if differences.is_empty() { Status::Match } else { Status::Differ },
             source_rows: found.source_rows,
             target_rows: found.target_rows,
             differing: differences.differing(),
@@ -71,20 +67,13 @@ impl TableReport {
     /// A table that was not compared.
     pub fn skipped(name: &str, reason: impl Into<String>) -> Self {
         let found = Found::default();
-        Self {
-            status: Status::Skipped,
-            reason: Some(reason.into()),
-            ..Self::of(name, &found)
-        }
+        Self { status: Status::Skipped, reason: Some(reason.into()), ..Self::of(name, &found) }
     }
 }
 
 fn remark(found: &Found) -> Option<String> {
     if found.moving > 0 {
-        return Some(format!(
-            "{} rows changed at the source during every look and were not compared",
-            found.moving
-        ));
+        return Some(format!("{} rows changed at the source during every look and were not compared", found.moving));
     }
     let many = found.differences.ranges().next().is_some();
     many.then(|| "too many rows differ to name them all".to_owned())
@@ -92,12 +81,7 @@ fn remark(found: &Found) -> Option<String> {
 
 /// An aligned table.
 pub fn render(reports: &[TableReport]) -> String {
-    let width = reports
-        .iter()
-        .map(|report| report.name.chars().count())
-        .max()
-        .unwrap_or(0)
-        .max(5);
+    let width = reports.iter().map(|report| report.name.chars().count()).max().unwrap_or(0).max(5);
     let mut text = format!(
         "{:width$}  {:7}  {:>12}  {:>12}  {:>9}  {:>9}  {:>9}\n",
         "table", "status", "source rows", "target rows", "differing", "missing", "extra"

@@ -72,13 +72,7 @@ impl<'a> Rows<'a> {
     fn take(&mut self, line: &[u8]) -> Result<()> {
         std::mem::swap(&mut self.key, &mut self.last_key);
         self.count += 1;
-        let Self {
-            types,
-            key_places,
-            key,
-            canonical,
-            ..
-        } = self;
+        let Self { types, key_places, key, canonical, .. } = self;
         canonical.clear();
         let mut cells = 0;
         decode_copy_row(line, &mut self.scratch, |index, cell| {
@@ -92,19 +86,14 @@ impl<'a> Rows<'a> {
             }
         });
         if cells != types.len() {
-            let what = format!(
-                "compare rows: a row has {cells} cells where {} were asked for",
-                types.len()
-            );
+            let what = format!("compare rows: a row has {cells} cells where {} were asked for", types.len());
             return Err(Error::new(ErrorKind::Protocol, what));
         }
         Ok(())
     }
 
     fn key_cells(&self) -> impl Iterator<Item = Cell<'_>> {
-        self.key
-            .iter()
-            .map(|cell| if cell.null { Cell::Null } else { Cell::Text(&cell.text) })
+        self.key.iter().map(|cell| if cell.null { Cell::Null } else { Cell::Text(&cell.text) })
     }
 
     /// The row's key.

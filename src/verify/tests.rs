@@ -21,16 +21,7 @@ fn form() -> TableSchema {
     TableSchema {
         name: TableName::new("public", "t"),
         dialect: Dialect::Postgres,
-        columns: vec![
-            column(
-                "id",
-                Type::Int {
-                    bits: 64,
-                    unsigned: false,
-                },
-            ),
-            column("v", Type::Text),
-        ],
+        columns: vec![column("id", Type::Int { bits: 64, unsigned: false }), column("v", Type::Text)],
         computed: Vec::new(),
         key: vec![0],
         indexes: Vec::new(),
@@ -107,10 +98,7 @@ fn a_row_of_other_cells_is_an_error() {
     let form = form();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut rows = Rows::new(blocks(&["1\n".into()], 1), &form);
-    assert_eq!(
-        runtime.block_on(rows.advance()).unwrap_err().kind(),
-        ErrorKind::Protocol
-    );
+    assert_eq!(runtime.block_on(rows.advance()).unwrap_err().kind(), ErrorKind::Protocol);
 }
 
 #[test]
@@ -129,21 +117,14 @@ fn rows_that_share_a_key_equal_no_row() {
 /// What becomes of a row that was missing at the target, by what three reads of it say: the rows that are counted at
 /// both ends, and what it is taken for.
 fn judged(first: Option<u128>, here: Option<u128>, then: Option<u128>) -> (u64, u64, &'static str) {
-    let mut comparison = Comparison {
-        source_rows: 1,
-        ..Comparison::default()
-    };
+    let mut comparison = Comparison { source_rows: 1, ..Comparison::default() };
     let before = Suspect::new((key(1), Kind::Missing));
     comparison.judge(&before, first.as_ref(), here.as_ref(), then.as_ref());
     let verdict = match comparison.suspects.first() {
         None => "equal",
         Some(Suspect { moving: true, .. }) => "moving",
-        Some(Suspect {
-            kind: Kind::Differing, ..
-        }) => "differing",
-        Some(Suspect {
-            kind: Kind::Missing, ..
-        }) => "missing",
+        Some(Suspect { kind: Kind::Differing, .. }) => "differing",
+        Some(Suspect { kind: Kind::Missing, .. }) => "missing",
         Some(Suspect { kind: Kind::Extra, .. }) => "extra",
     };
     (comparison.source_rows, comparison.target_rows, verdict)
@@ -153,21 +134,9 @@ fn judged(first: Option<u128>, here: Option<u128>, then: Option<u128>) -> (u64, 
 fn three_reads_tell_what_is_real() {
     assert_eq!(judged(Some(1), Some(1), Some(1)), (1, 1, "equal"), "it has arrived");
     assert_eq!(judged(None, None, None), (0, 0, "equal"), "it is gone at both ends");
-    assert_eq!(
-        judged(Some(1), Some(1), Some(2)),
-        (1, 1, "equal"),
-        "the target has what the source had"
-    );
-    assert_eq!(
-        judged(Some(1), Some(1), None),
-        (0, 0, "equal"),
-        "deleted after the target was read"
-    );
-    assert_eq!(
-        judged(Some(1), Some(2), Some(2)),
-        (1, 1, "equal"),
-        "the target is ahead of the first read"
-    );
+    assert_eq!(judged(Some(1), Some(1), Some(2)), (1, 1, "equal"), "the target has what the source had");
+    assert_eq!(judged(Some(1), Some(1), None), (0, 0, "equal"), "deleted after the target was read");
+    assert_eq!(judged(Some(1), Some(2), Some(2)), (1, 1, "equal"), "the target is ahead of the first read");
     assert_eq!(judged(Some(1), None, Some(1)), (1, 0, "missing"));
     assert_eq!(judged(Some(1), Some(2), Some(1)), (1, 1, "differing"));
     assert_eq!(judged(None, Some(1), None), (0, 1, "extra"));
@@ -176,15 +145,8 @@ fn three_reads_tell_what_is_real() {
 
 #[test]
 fn rows_that_move_count_as_the_same_at_both_ends() {
-    let mut comparison = Comparison {
-        source_rows: 5,
-        target_rows: 4,
-        ..Comparison::default()
-    };
-    comparison.suspects = vec![Suspect {
-        moving: true,
-        ..Suspect::new((key(1), Kind::Missing))
-    }];
+    let mut comparison = Comparison { source_rows: 5, target_rows: 4, ..Comparison::default() };
+    comparison.suspects = vec![Suspect { moving: true, ..Suspect::new((key(1), Kind::Missing)) }];
     let found = comparison.ended();
     assert_eq!((found.source_rows, found.target_rows, found.moving), (5, 5, 1));
     assert!(found.differences.is_empty());
@@ -192,10 +154,7 @@ fn rows_that_move_count_as_the_same_at_both_ends() {
 
 #[test]
 fn a_report_names_samples_and_what_else_is_to_be_said() {
-    let counts = Counts {
-        missing: 200_000,
-        ..Counts::default()
-    };
+    let counts = Counts { missing: 200_000, ..Counts::default() };
     let found = Found {
         source_rows: 200_003,
         target_rows: 3,
@@ -212,10 +171,6 @@ fn a_report_names_samples_and_what_else_is_to_be_said() {
         text.contains("DIFFER") && text.contains("too many rows differ") && text.contains("it has no key"),
         "{text}"
     );
-    let widths: Vec<usize> = text
-        .lines()
-        .filter(|line| line.starts_with("public"))
-        .map(str::len)
-        .collect();
+    let widths: Vec<usize> = text.lines().filter(|line| line.starts_with("public")).map(str::len).collect();
     assert_eq!(widths[0], widths[1], "{text}");
 }

@@ -22,12 +22,7 @@ const STOP_OTHER: &str = "Another rowferry process uses it: stop that one, or se
 
 impl Error {
     pub(crate) fn unreadable(dir: &Path, what: impl Into<String>) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            what: what.into(),
-            busy: false,
-            mend: MOVE_AWAY,
-        }
+        Self { dir: dir.to_owned(), what: what.into(), busy: false, mend: MOVE_AWAY }
     }
 
     pub(crate) fn sled(dir: &Path, verb: &str, error: sled::Error) -> Self {
@@ -39,21 +34,11 @@ impl Error {
             sled::Error::Io(_) => (false, CHECK_DISK),
             _ => (false, MOVE_AWAY),
         };
-        Self {
-            dir: dir.to_owned(),
-            what: format!("{verb}: {text}"),
-            busy,
-            mend,
-        }
+        Self { dir: dir.to_owned(), what: format!("{verb}: {text}"), busy, mend }
     }
 
     pub(crate) fn io(dir: &Path, verb: &str, error: &std::io::Error) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            what: format!("{verb}: {error}"),
-            busy: false,
-            mend: CHECK_DISK,
-        }
+        Self { dir: dir.to_owned(), what: format!("{verb}: {error}"), busy: false, mend: CHECK_DISK }
     }
 
     /// Another process holds the directory.

@@ -13,10 +13,7 @@ pub struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn new(store: Store, name: &str) -> Self {
-        Self {
-            store,
-            name: name.to_owned(),
-        }
+        Self { store, name: name.to_owned() }
     }
 
     /// Who both ends are, if it was written.
@@ -82,8 +79,7 @@ impl Pipeline {
 
     /// Writes one slice.
     pub fn set_slice(&self, table: &str, index: u32, slice: &SliceRecord) -> Result<()> {
-        self.store
-            .put(&numbered(&["slice", &self.name, table], index.into()), encode(slice))
+        self.store.put(&numbered(&["slice", &self.name, table], index.into()), encode(slice))
     }
 
     /// What was asked for, oldest first, each with its id.
@@ -126,13 +122,8 @@ impl Pipeline {
 
     fn push(&self, kind: &str, record: &impl Record) -> Result<()> {
         let parts = [kind, &self.name];
-        let last = self
-            .store
-            .scan(&prefix(&parts))?
-            .last()
-            .and_then(|(key, _)| number(key));
-        self.store
-            .put(&numbered(&parts, last.map_or(0, |last| last + 1)), encode(record))
+        let last = self.store.scan(&prefix(&parts))?.last().and_then(|(key, _)| number(key));
+        self.store.put(&numbered(&parts, last.map_or(0, |last| last + 1)), encode(record))
     }
 
     fn numbered<R: Record>(&self, kind: &str, after: Option<u64>, limit: usize) -> Result<Vec<(u64, R)>> {

@@ -30,11 +30,7 @@ pub(crate) fn encode<R: Record>(record: &R) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len() + CRC_BYTES);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&R::VERSION.to_le_bytes());
-    bytes.extend_from_slice(
-        &u32::try_from(payload.len())
-            .expect("a record is far smaller than 4 GiB")
-            .to_le_bytes(),
-    );
+    bytes.extend_from_slice(&u32::try_from(payload.len()).expect("a record is far smaller than 4 GiB").to_le_bytes());
     bytes.extend_from_slice(&payload);
     let crc = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
@@ -44,9 +40,7 @@ pub(crate) fn encode<R: Record>(record: &R) -> Vec<u8> {
 /// What is wrong with the bytes, for the message.
 pub(crate) fn decode<R: Record>(bytes: &[u8]) -> Result<R, String> {
     let (body, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or("a record is cut short")?;
-    let (header, payload) = body
-        .split_first_chunk::<HEADER_BYTES>()
-        .ok_or("a record is cut short")?;
+    let (header, payload) = body.split_first_chunk::<HEADER_BYTES>().ok_or("a record is cut short")?;
     let [m0, m1, v0, v1, l0, l1, l2, l3] = *header;
     if [m0, m1] != MAGIC {
         return Err("a record does not begin as rowferry writes it".into());

@@ -136,11 +136,4 @@ macro_rules! version_1 {
     )+};
 }
 
-version_1!(
-    OriginRecord,
-    CheckpointRecord,
-    TableRecord,
-    SliceRecord,
-    RequestRecord,
-    DeadLetterRecord
-);
+version_1!(OriginRecord, CheckpointRecord, TableRecord, SliceRecord, RequestRecord, DeadLetterRecord);

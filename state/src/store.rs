@@ -39,16 +39,8 @@ impl Store {
         let file = File::open(dir.join(FILE)).map_err(|error| Error::io(dir, "open its database file", &error))?;
         // The files' names must survive a power cut too.
         let directory = File::open(dir).map_err(|error| Error::io(dir, "open it", &error))?;
-        directory
-            .sync_all()
-            .map_err(|error| Error::io(dir, "sync it", &error))?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                dir: dir.to_owned(),
-                db,
-                file,
-            }),
-        })
+        directory.sync_all().map_err(|error| Error::io(dir, "sync it", &error))?;
+        Ok(Self { shared: Arc::new(Shared { dir: dir.to_owned(), db, file }) })
     }
 
     /// Whether a state is there. Creates nothing.
@@ -65,24 +57,15 @@ impl Store {
     /// The names of all pipelines, sorted.
     pub fn pipelines(&self) -> Result<Vec<String>> {
         let start = prefix(&["pipeline"]);
-        self.scan(&start)?
-            .iter()
-            .map(|(key, _)| self.part(key, &start))
-            .collect()
+        self.scan(&start)?.iter().map(|(key, _)| self.part(key, &start)).collect()
     }
 
     /// Everything written before is durable when this returns: sled 0.34 flushes with `sync_file_range`, which does not
     /// survive a power cut, so its file is fsynced as well.
     pub fn sync(&self) -> Result<()> {
         let dir = &self.shared.dir;
-        self.shared
-            .db
-            .flush()
-            .map_err(|error| Error::sled(dir, "flush it", error))?;
-        self.shared
-            .file
-            .sync_all()
-            .map_err(|error| Error::io(dir, "sync its database file", &error))
+        self.shared.db.flush().map_err(|error| Error::sled(dir, "flush it", error))?;
+        self.shared.file.sync_all().map_err(|error| Error::io(dir, "sync its database file", &error))
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>> {
@@ -90,35 +73,20 @@ impl Store {
     }
 
     pub(crate) fn put(&self, key: &[u8], value: Vec<u8>) -> Result<()> {
-        self.shared
-            .db
-            .insert(key, value)
-            .map(drop)
-            .map_err(|error| self.failed("write", error))
+        self.shared.db.insert(key, value).map(drop).map_err(|error| self.failed("write", error))
     }
 
     pub(crate) fn remove(&self, key: &[u8]) -> Result<()> {
-        self.shared
-            .db
-            .remove(key)
-            .map(drop)
-            .map_err(|error| self.failed("write", error))
+        self.shared.db.remove(key).map(drop).map_err(|error| self.failed("write", error))
     }
 
     /// All of them or none, also after a crash.
     pub(crate) fn apply(&self, batch: sled::Batch) -> Result<()> {
-        self.shared
-            .db
-            .apply_batch(batch)
-            .map_err(|error| self.failed("write", error))
+        self.shared.db.apply_batch(batch).map_err(|error| self.failed("write", error))
     }
 
     pub(crate) fn scan(&self, start: &[u8]) -> Result<Vec<(sled::IVec, sled::IVec)>> {
-        self.shared
-            .db
-            .scan_prefix(start)
-            .collect::<sled::Result<_>>()
-            .map_err(|error| self.failed("read", error))
+        self.shared.db.scan_prefix(start).collect::<sled::Result<_>>().map_err(|error| self.failed("read", error))
     }
 
     pub(crate) fn part(&self, key: &[u8], start: &[u8]) -> Result<String> {

@@ -32,8 +32,7 @@ pub use position::{Identity, Position};
 pub use range::{KeyOrder, Range};
 pub use row::{Cell, Cells, Key, KeyEncoder, MalformedRow, Row, RowBuilder};
 pub use schema::{
-    Alteration, Column, Dialect, Fill, ForeignKey, Generated, Index, TableName, TableSchema, Type, TypeDef,
-    TypeDefKind,
+    Alteration, Column, Dialect, Fill, ForeignKey, Generated, Index, TableName, TableSchema, Type, TypeDef, TypeDefKind,
 };
 pub use source::{LogReader, LogStart, Source, SourceTable, TableReader};
 pub use target::{Applier, Capabilities, Created, HeldPosition, Target};

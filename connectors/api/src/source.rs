@@ -90,5 +90,6 @@ pub trait TableReader: Send {
     /// key in the order of [`KeyOrder`](crate::KeyOrder). A native range of a table whose storage was rewritten since it was
     /// cut ends in [`ErrorKind::Stale`](crate::ErrorKind::Stale), since rows may have moved out of it. Dropping the stream early leaves the reader usable or
     /// makes the next call reconnect.
-    async fn read<'a>(&'a mut self, table: &'a TableSchema, range: &'a Range, ordered: bool) -> Result<BlockStream<'a>>;
+    async fn read<'a>(&'a mut self, table: &'a TableSchema, range: &'a Range, ordered: bool)
+    -> Result<BlockStream<'a>>;
 }

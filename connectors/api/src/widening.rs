@@ -75,18 +75,9 @@ fn holds_integer(integer: &str, numeric: &Spelled) -> bool {
 
 fn spelled(native: &str) -> Spelled {
     let (Some(open), Some(close)) = (native.find('('), native.find(')')) else {
-        return Spelled {
-            name: native.to_owned(),
-            numbers: Vec::new(),
-        };
+        return Spelled { name: native.to_owned(), numbers: Vec::new() };
     };
     let name = format!("{}{}", &native[..open], &native[close + 1..]);
-    let numbers = native[open + 1..close]
-        .split(',')
-        .filter_map(|number| number.trim().parse().ok())
-        .collect();
-    Spelled {
-        name: name.trim().to_owned(),
-        numbers,
-    }
+    let numbers = native[open + 1..close].split(',').filter_map(|number| number.trim().parse().ok()).collect();
+    Spelled { name: name.trim().to_owned(), numbers }
 }

@@ -61,14 +61,8 @@ impl fmt::Debug for ConnectOptions {
 /// One address to try.
 #[derive(Debug, Clone)]
 pub(crate) enum Address {
-    Tcp {
-        host: String,
-        addr: Option<IpAddr>,
-        port: u16,
-    },
-    Unix {
-        path: PathBuf,
-    },
+    Tcp { host: String, addr: Option<IpAddr>, port: u16 },
+    Unix { path: PathBuf },
 }
 
 impl ConnectOptions {
@@ -114,10 +108,7 @@ impl ConnectOptions {
 
     /// The database's name.
     pub fn database(&self) -> &str {
-        self.config
-            .get_dbname()
-            .or(self.config.get_user())
-            .unwrap_or("postgres")
+        self.config.get_dbname().or(self.config.get_user()).unwrap_or("postgres")
     }
 
     pub(crate) fn user(&self) -> &str {
@@ -148,16 +139,8 @@ impl ConnectOptions {
 
     /// What a startup message says besides `replication`.
     pub(crate) fn startup_parameters(&self) -> Vec<(&str, &str)> {
-        let mut parameters = vec![
-            ("user", self.user()),
-            ("database", self.database()),
-            ("client_encoding", "UTF8"),
-        ];
-        parameters.extend(
-            self.config
-                .get_application_name()
-                .map(|name| ("application_name", name)),
-        );
+        let mut parameters = vec![("user", self.user()), ("database", self.database()), ("client_encoding", "UTF8")];
+        parameters.extend(self.config.get_application_name().map(|name| ("application_name", name)));
         parameters.extend(self.config.get_options().map(|options| ("options", options)));
         parameters
     }
@@ -171,14 +154,8 @@ impl ConnectOptions {
             .map(|(index, host)| {
                 let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
                 match host {
-                    Host::Unix(dir) => Address::Unix {
-                        path: dir.join(format!(".s.PGSQL.{port}")),
-                    },
-                    Host::Tcp(host) => Address::Tcp {
-                        host: host.clone(),
-                        addr: addrs.get(index).copied(),
-                        port,
-                    },
+                    Host::Unix(dir) => Address::Unix { path: dir.join(format!(".s.PGSQL.{port}")) },
+                    Host::Tcp(host) => Address::Tcp { host: host.clone(), addr: addrs.get(index).copied(), port },
                 }
             })
             .collect()
@@ -204,9 +181,7 @@ impl ConnectOptions {
             }
         };
         let silent = || Failure::Broken("the server did not answer in time".into());
-        let result = tokio::time::timeout(limit, attempts)
-            .await
-            .unwrap_or_else(|_| Err(silent()));
+        let result = tokio::time::timeout(limit, attempts).await.unwrap_or_else(|_| Err(silent()));
         result.map_err(|failure| failure.into_error(context))
     }
 
@@ -247,10 +222,7 @@ fn fill_in(config: &mut Config) {
     if config.get_keepalives_retries().is_none() {
         config.keepalives_retries(KEEPALIVE_RETRIES);
     }
-    let settings: Vec<String> = SETTINGS
-        .iter()
-        .map(|(name, value)| format!("-c {name}={value}"))
-        .collect();
+    let settings: Vec<String> = SETTINGS.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
     let options = match config.get_options() {
         Some(given) => format!("{given} {}", settings.join(" ")),
         None => settings.join(" "),
@@ -266,27 +238,12 @@ mod tests {
     #[test]
     fn a_description_names_the_place_and_no_secret() {
         let cases = [
-            (
-                "postgres://bob:hunter2@db.example:6432/shop",
-                "PostgreSQL at db.example:6432/shop",
-            ),
-            (
-                "postgres://bob:hunter2@db.example/shop",
-                "PostgreSQL at db.example:5432/shop",
-            ),
+            ("postgres://bob:hunter2@db.example:6432/shop", "PostgreSQL at db.example:6432/shop"),
+            ("postgres://bob:hunter2@db.example/shop", "PostgreSQL at db.example:5432/shop"),
             ("host=db password=hunter2 user=bob", "PostgreSQL at db:5432/bob"),
-            (
-                "postgres://bob:hunter2@%2Frun%2Fpg:7000/shop",
-                "PostgreSQL at /run/pg/.s.PGSQL.7000/shop",
-            ),
-            (
-                "postgres:///shop?host=/run/pg&user=bob&password=hunter2",
-                "PostgreSQL at /run/pg/.s.PGSQL.5432/shop",
-            ),
-            (
-                "hostaddr=10.0.0.7 dbname=shop password=hunter2",
-                "PostgreSQL at 10.0.0.7:5432/shop",
-            ),
+            ("postgres://bob:hunter2@%2Frun%2Fpg:7000/shop", "PostgreSQL at /run/pg/.s.PGSQL.7000/shop"),
+            ("postgres:///shop?host=/run/pg&user=bob&password=hunter2", "PostgreSQL at /run/pg/.s.PGSQL.5432/shop"),
+            ("hostaddr=10.0.0.7 dbname=shop password=hunter2", "PostgreSQL at 10.0.0.7:5432/shop"),
         ];
         for (url, expected) in cases {
             let options = ConnectOptions::parse(url).unwrap();

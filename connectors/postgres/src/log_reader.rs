@@ -82,9 +82,7 @@ impl PostgresLogReader {
             b'N' | b'S' => {}
             b'E' => return Err(self.ended(frame.error())),
             b'c' | b'C' => {
-                return Err(self.ended(Failure::Broken(
-                    "the server ended the stream, since it is going down".into(),
-                )));
+                return Err(self.ended(Failure::Broken("the server ended the stream, since it is going down".into())));
             }
             other => {
                 return Err(self.ended(Failure::Protocol(format!("unknown message '{}'", other.escape_ascii()))));
@@ -118,9 +116,7 @@ impl PostgresLogReader {
         // Between transactions, all that is ours before it has been sent.
         if !self.in_transaction && wal_end > self.reached {
             self.reached = wal_end;
-            events.push(Event::Heartbeat {
-                position: wal_end.into(),
-            });
+            events.push(Event::Heartbeat { position: wal_end.into() });
         }
     }
 
@@ -133,10 +129,7 @@ impl PostgresLogReader {
             Message::Commit { end, committed_at } => {
                 self.in_transaction = false;
                 self.reached = self.reached.max(end);
-                events.push(Event::Commit {
-                    position: end.into(),
-                    committed_at,
-                });
+                events.push(Event::Commit { position: end.into(), committed_at });
                 if self.frames.is_drained() {
                     self.status.ask_soon();
                 }

@@ -19,23 +19,14 @@ impl Lsn {
                 let (high, low) = (u32::from_str_radix(high, 16).ok()?, u32::from_str_radix(low, 16).ok()?);
                 Some(Self(u64::from(high) << 32 | u64::from(low)))
             })
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Protocol,
-                    format!("read the log position \"{text}\": not an LSN"),
-                )
-            })
+            .ok_or_else(|| Error::new(ErrorKind::Protocol, format!("read the log position \"{text}\": not an LSN")))
     }
 
     /// Moves a position right behind a page's header back to the page's start: nothing is written in between, and a
     /// server that has sent everything reports the start.
     pub fn before_header(self) -> Self {
         let offset = self.0 % PAGE_BYTES;
-        if HEADERS.contains(&offset) {
-            Self(self.0 - offset)
-        } else {
-            self
-        }
+        if HEADERS.contains(&offset) { Self(self.0 - offset) } else { self }
     }
 }
 

@@ -75,11 +75,8 @@ pub(crate) struct RelationColumn {
 }
 
 fn malformed() -> Error {
-    Error::new(
-        ErrorKind::Protocol,
-        "decode a message of the log: it is cut short or not of pgoutput version 1",
-    )
-    .hint("This is a defect of rowferry or of the server; the position is kept.")
+    Error::new(ErrorKind::Protocol, "decode a message of the log: it is cut short or not of pgoutput version 1")
+        .hint("This is a defect of rowferry or of the server; the position is kept.")
 }
 
 /// Decodes one message. `columns` gives the number of columns of a relation that was described before.
@@ -88,27 +85,19 @@ pub(crate) fn decode(mut data: Bytes, columns: impl Fn(u32) -> Option<usize>) ->
     let message = match tag {
         b'B' => {
             take(&mut data, 16)?;
-            Message::Begin {
-                xid: u32_of(&mut data)?,
-            }
+            Message::Begin { xid: u32_of(&mut data)? }
         }
         b'C' => {
             take(&mut data, 9)?;
             let end = Lsn(u64_of(&mut data)?);
             let at = u64_of(&mut data)?.cast_signed();
-            Message::Commit {
-                end,
-                committed_at: Timestamp(at.saturating_add(EPOCH_US)),
-            }
+            Message::Commit { end, committed_at: Timestamp(at.saturating_add(EPOCH_US)) }
         }
         b'R' => Message::Relation(relation(&mut data)?),
         b'I' => {
             let relation = u32_of(&mut data)?;
             match u8_of(&mut data)? {
-                b'N' => Message::Insert {
-                    relation,
-                    new: row(&mut data, columns(relation))?,
-                },
+                b'N' => Message::Insert { relation, new: row(&mut data, columns(relation))? },
                 _ => return Err(malformed()),
             }
         }
@@ -116,10 +105,7 @@ pub(crate) fn decode(mut data: Bytes, columns: impl Fn(u32) -> Option<usize>) ->
         b'D' => {
             let relation = u32_of(&mut data)?;
             let kind = u8_of(&mut data)?;
-            Message::Delete {
-                relation,
-                old: old(kind, &mut data, columns(relation))?.ok_or_else(malformed)?,
-            }
+            Message::Delete { relation, old: old(kind, &mut data, columns(relation))?.ok_or_else(malformed)? }
         }
         b'T' => {
             let count = u32_of(&mut data)?;
@@ -127,9 +113,7 @@ pub(crate) fn decode(mut data: Bytes, columns: impl Fn(u32) -> Option<usize>) ->
             if data.len() / 4 < count as usize {
                 return Err(malformed());
             }
-            Message::Truncate {
-                relations: (0..count).map(|_| u32_of(&mut data)).collect::<Result<_>>()?,
-            }
+            Message::Truncate { relations: (0..count).map(|_| u32_of(&mut data)).collect::<Result<_>>()? }
         }
         b'O' | b'Y' | b'M' => return Ok(Message::Other),
         other => {
@@ -152,11 +136,7 @@ fn update(data: &mut Bytes, columns: &impl Fn(u32) -> Option<usize>) -> Result<M
         kind = u8_of(data)?;
     }
     match kind {
-        b'N' => Ok(Message::Update {
-            relation,
-            old: before,
-            new: row(data, count)?,
-        }),
+        b'N' => Ok(Message::Update { relation, old: before, new: row(data, count)? }),
         _ => Err(malformed()),
     }
 }
@@ -171,10 +151,7 @@ fn old(kind: u8, data: &mut Bytes, columns: Option<usize>) -> Result<Option<Old>
 
 fn row(data: &mut Bytes, columns: Option<usize>) -> Result<Row> {
     let expected = columns.ok_or_else(|| {
-        Error::new(
-            ErrorKind::Protocol,
-            "decode a message of the log: a row comes before its table's description",
-        )
+        Error::new(ErrorKind::Protocol, "decode a message of the log: a row comes before its table's description")
     })?;
     if usize::from(u16_of(data)?) != expected {
         return Err(malformed());
@@ -189,36 +166,18 @@ fn relation(data: &mut Bytes) -> Result<Relation> {
     take(data, 1)?;
     let count = u16_of(data)?;
     let columns = (0..count).map(|_| column(data)).collect::<Result<_>>()?;
-    let schema = if schema.is_empty() {
-        "pg_catalog".to_owned()
-    } else {
-        schema
-    };
-    Ok(Relation {
-        oid,
-        schema,
-        name,
-        columns,
-    })
+    let schema = if schema.is_empty() { "pg_catalog".to_owned() } else { schema };
+    Ok(Relation { oid, schema, name, columns })
 }
 
 fn column(data: &mut Bytes) -> Result<RelationColumn> {
     let is_key = u8_of(data)? & 1 == 1;
     let name = text_of(data)?;
-    Ok(RelationColumn {
-        is_key,
-        name,
-        type_oid: u32_of(data)?,
-        type_mod: u32_of(data)?.cast_signed(),
-    })
+    Ok(RelationColumn { is_key, name, type_oid: u32_of(data)?, type_mod: u32_of(data)?.cast_signed() })
 }
 
 fn take(data: &mut Bytes, len: usize) -> Result<Bytes> {
-    if data.len() < len {
-        Err(malformed())
-    } else {
-        Ok(data.split_to(len))
-    }
+    if data.len() < len { Err(malformed()) } else { Ok(data.split_to(len)) }
 }
 
 fn u8_of(data: &mut Bytes) -> Result<u8> {
@@ -337,34 +296,14 @@ mod tests {
     }
 
     fn message() -> impl Strategy<Value = Message> {
-        let column = (any::<bool>(), "[^\\x00]{0,8}", any::<u32>(), any::<i32>()).prop_map(
-            |(is_key, name, type_oid, type_mod)| RelationColumn {
-                is_key,
-                name,
-                type_oid,
-                type_mod,
-            },
-        );
-        let relation = (
-            any::<u32>(),
-            "[a-z]{1,5}",
-            "[^\\x00]{0,8}",
-            prop::collection::vec(column, 0..4),
-        )
-            .prop_map(|(oid, schema, name, columns)| {
-                Message::Relation(Relation {
-                    oid,
-                    schema,
-                    name,
-                    columns,
-                })
-            });
+        let column = (any::<bool>(), "[^\\x00]{0,8}", any::<u32>(), any::<i32>())
+            .prop_map(|(is_key, name, type_oid, type_mod)| RelationColumn { is_key, name, type_oid, type_mod });
+        let relation = (any::<u32>(), "[a-z]{1,5}", "[^\\x00]{0,8}", prop::collection::vec(column, 0..4))
+            .prop_map(|(oid, schema, name, columns)| Message::Relation(Relation { oid, schema, name, columns }));
         prop_oneof![
             any::<u32>().prop_map(|xid| Message::Begin { xid }),
-            (any::<u64>(), any::<i32>()).prop_map(|(end, at)| Message::Commit {
-                end: Lsn(end),
-                committed_at: Timestamp(at.into())
-            }),
+            (any::<u64>(), any::<i32>())
+                .prop_map(|(end, at)| Message::Commit { end: Lsn(end), committed_at: Timestamp(at.into()) }),
             relation,
             (any::<u32>(), row()).prop_map(|(relation, new)| Message::Insert { relation, new }),
             (any::<u32>(), prop::option::of(old()), row()).prop_map(|(relation, old, new)| Message::Update {

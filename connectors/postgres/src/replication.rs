@@ -96,9 +96,7 @@ async fn connect_encrypted(
         b'N' if !required => return start(options, Box::new(socket), None).await,
         b'N' => return Err(Failure::Tls("the server does not speak TLS".into())),
         _ => {
-            return Err(Failure::Protocol(
-                "the answer to a request for TLS is not one of PostgreSQL's".into(),
-            ));
+            return Err(Failure::Protocol("the answer to a request for TLS is not one of PostgreSQL's".into()));
         }
     }
     let name = ServerName::try_from(host.to_owned())
@@ -199,9 +197,7 @@ impl ReplicationConnection {
         let answer = self.query("SHOW transaction_read_only").await?;
         match answer.first().and_then(|row| row.first()) {
             Some(Some(value)) if value == read_only => Ok(()),
-            _ => Err(Failure::Broken(
-                "the server is not of the role that target_session_attrs asks for".into(),
-            )),
+            _ => Err(Failure::Broken("the server is not of the role that target_session_attrs asks for".into())),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::lsn::Lsn;
 use rowferry_api::{Error, ErrorKind, Result};
 use std::time::Duration;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 /// A slot that waits this long for old transactions says so.
 const SAY_AFTER: Duration = Duration::from_secs(10);
@@ -18,43 +19,47 @@ pub(crate) struct Slot {
     pub plugin: Option<String>,
     pub database: Option<String>,
     pub active_pid: Option<i32>,
+    /// The reader, as it names itself.
+    pub active_application: Option<String>,
     pub confirmed: Option<Lsn>,
-    /// The server dropped the log that it needs (13 and later say so).
+    /// The server gave it up: dropped the log that it needs (13 and later say so), or the rows (16 and later).
     pub invalid: bool,
 }
 
+/// Looks a slot up. Changes nothing.
 pub(crate) async fn look(client: &Client, name: &str) -> Result<Option<Slot>> {
     let failed = |error| from_pg(format!("look at slot \"{name}\""), error);
     let row = client
         .query_opt(
-            "SELECT plugin::text, database::text, active_pid, confirmed_flush_lsn::text, to_jsonb(s)->>'wal_status', \
-                    coalesce(to_jsonb(s)->>'invalidation_reason', '') \
-             FROM pg_replication_slots s WHERE slot_name = $1",
+            "SELECT s.plugin::text, s.database::text, s.active_pid, a.application_name, s.confirmed_flush_lsn::text, \
+                    coalesce(to_jsonb(s)->>'wal_status' = 'lost', false) OR to_jsonb(s)->>'invalidation_reason' IS NOT NULL \
+                    OR coalesce((to_jsonb(s)->>'conflicting')::bool, false) \
+             FROM pg_replication_slots s LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid WHERE s.slot_name = $1",
             &[&name],
         )
         .await
         .map_err(failed)?;
     let Some(row) = row else { return Ok(None) };
-    let confirmed: Option<String> = row.get(3);
-    let wal_status: Option<String> = row.get(4);
-    let reason: String = row.get(5);
+    let confirmed: Option<String> = row.get(4);
     Ok(Some(Slot {
         plugin: row.get(0),
         database: row.get(1),
         active_pid: row.get(2),
+        active_application: row.get(3),
         confirmed: confirmed.as_deref().map(Lsn::parse).transpose()?,
-        invalid: wal_status.as_deref() == Some("lost") || !reason.is_empty(),
+        invalid: row.get(5),
     }))
 }
 
-/// Refuses a slot that no longer has what follows `resume`.
+/// Refuses a slot that no longer has what follows `resume`. One that is in use passes: it may be by us.
 pub(crate) async fn refuse_lost(client: &Client, name: &str, resume: Lsn) -> Result<()> {
     match look(client, name).await? {
-        None => Err(lost(format!(
-            "resume at {resume}: slot \"{name}\" is gone, and with it what the source changed since"
-        ))),
+        None => {
+            Err(lost(format!("resume at {resume}: slot \"{name}\" is gone, and with it what the source changed since")))
+        }
         Some(slot) if slot.invalid => Err(lost(format!(
-            "resume at {resume}: the server gave slot \"{name}\" up, since the log that it held grew beyond max_slot_wal_keep_size"
+            "resume at {resume}: the server gave slot \"{name}\" up, since the log or the rows that it held back grew beyond a \
+             limit (max_slot_wal_keep_size, idle_replication_slot_timeout)"
         ))),
         Some(Slot { confirmed: Some(confirmed), .. }) if confirmed > resume => Err(lost(format!(
             "resume at {resume}: slot \"{name}\" has passed {confirmed} already; what lies between is lost to this pipeline"
@@ -64,25 +69,33 @@ pub(crate) async fn refuse_lost(client: &Client, name: &str, resume: Lsn) -> Res
 }
 
 async fn refuse_foreign(client: &Client, name: &str, slot: &Slot) -> Result<()> {
-    let database: String = client
-        .query_one("SELECT current_database()::text", &[])
-        .await
-        .map_err(|error| from_pg("ask for the database's name", error))?
-        .get(0);
-    if slot.plugin.as_deref() != Some("pgoutput") || slot.database.as_deref() != Some(database.as_str()) {
-        let what = format!(
-            "use slot \"{name}\": it is of plugin {} in database {}",
-            slot.plugin.as_deref().unwrap_or("none (physical)"),
-            slot.database.as_deref().unwrap_or("none")
-        );
-        return Err(Error::new(ErrorKind::Config, what)
-            .hint(format!("Name another `slot`; one of plugin pgoutput in database {database} is made if it is missing.")));
+    let row = client.query_one("SELECT current_database()::text", &[]).await;
+    let database: String = row.map_err(|error| from_pg("ask for the database's name", error))?.get(0);
+    match foreign(slot, &database) {
+        None => Ok(()),
+        Some(what) => Err(Error::new(ErrorKind::Config, format!("use slot \"{name}\": {what}")).hint(format!(
+            "Name another `slot`; one of plugin pgoutput in database {database} is made if it is missing."
+        ))),
     }
-    Ok(())
 }
 
-/// Makes the slot, or takes one that is there and idle; returns where its log starts.
-pub(crate) async fn create(client: &Client, options: &ConnectOptions, name: &str) -> Result<Lsn> {
+/// What makes a slot useless for this database, if anything does.
+pub(crate) fn foreign(slot: &Slot, database: &str) -> Option<String> {
+    match (slot.plugin.as_deref(), slot.database.as_deref()) {
+        (Some("pgoutput"), Some(of)) if of == database => None,
+        (Some(plugin), Some(of)) => Some(format!("it is of plugin {plugin} in database {of}")),
+        _ => Some("it is a physical slot".into()),
+    }
+}
+
+/// Makes the slot, or takes one that is there and idle; returns where its log starts. `new_publication`: it was made just
+/// now, so that what was logged before cannot be decoded with it.
+pub(crate) async fn create(
+    client: &Client,
+    options: &ConnectOptions,
+    name: &str,
+    new_publication: bool,
+) -> Result<Lsn> {
     if let Some(slot) = look(client, name).await? {
         refuse_foreign(client, name, &slot).await?;
         if slot.invalid {
@@ -92,48 +105,89 @@ pub(crate) async fn create(client: &Client, options: &ConnectOptions, name: &str
         if let Some(pid) = slot.active_pid {
             return Err(taken(name, pid));
         }
-        if let Some(confirmed) = slot.confirmed {
-            return Ok(confirmed);
+        match slot.confirmed {
+            Some(_) if new_publication => return advance(client, name).await,
+            Some(confirmed) => return Ok(confirmed),
+            None => {}
         }
     }
+    make(options, name).await
+}
+
+/// Nobody has read this publication yet, so nothing is skipped.
+async fn advance(client: &Client, name: &str) -> Result<Lsn> {
+    let row = client
+        .query_one("SELECT end_lsn::text FROM pg_replication_slot_advance($1, pg_current_wal_lsn())", &[&name])
+        .await
+        .map_err(|error| from_pg(format!("move slot \"{name}\" behind the new publication"), error))?;
+    Lsn::parse(row.get(0))
+}
+
+/// On a connection of its own with a limit that the server keeps: it goes on waiting where a client hangs up, and would
+/// leave behind a slot that nobody reads.
+async fn make(options: &ConnectOptions, name: &str) -> Result<Lsn> {
+    let failed = |error| from_pg(format!("create slot \"{name}\""), error);
+    let client = options.connect().await?;
+    let limit = format!("SET statement_timeout = {}", GIVE_UP_AFTER.as_millis());
+    client.batch_execute(&limit).await.map_err(failed)?;
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&name];
-    let made = client.query_one("SELECT lsn::text FROM pg_create_logical_replication_slot($1, 'pgoutput')", &parameters);
+    let made =
+        client.query_one("SELECT lsn::text FROM pg_create_logical_replication_slot($1, 'pgoutput')", &parameters);
     tokio::pin!(made);
     let row = tokio::select! {
         row = &mut made => row,
         () = tokio::time::sleep(SAY_AFTER) => {
-            say_what_it_waits_for(options, name).await;
-            tokio::time::timeout(GIVE_UP_AFTER, &mut made).await.map_err(|_| {
-                Error::new(ErrorKind::Transient, format!("create slot \"{name}\": old transactions did not end"))
-                    .hint("A slot starts between transactions: end those that have been open for long (pg_stat_activity).")
-            })?
+            let open = open_transactions(options).await;
+            tracing::warn!(slot = name, open = %open, "creating the slot waits for transactions that are still open");
+            made.await
         }
     };
-    let row = row.map_err(|error| from_pg(format!("create slot \"{name}\""), error))?;
-    Lsn::parse(row.get(0))
+    match row {
+        Ok(row) => Lsn::parse(row.get(0)),
+        Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+            let what = format!(
+                "create slot \"{name}\": transactions that were open did not end in {} s",
+                GIVE_UP_AFTER.as_secs()
+            );
+            let open = open_transactions(options).await;
+            Err(Error::new(ErrorKind::Transient, what)
+                .hint(format!("A slot starts between transactions. End these: {open}.")))
+        }
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// The error of a slot that is read by another process.
 pub(crate) fn taken(name: &str, pid: i32) -> Error {
-    Error::new(ErrorKind::Busy, format!("use slot \"{name}\": the server's process {pid} reads it for another client")).hint(
-        format!(
+    Error::new(ErrorKind::Busy, format!("use slot \"{name}\": the server's process {pid} reads it for another client"))
+        .hint(format!(
             "Stop the other client, or name another `slot`. A connection that is only left over can be ended: SELECT \
              pg_terminate_backend({pid});"
-        ),
-    )
+        ))
 }
 
-async fn say_what_it_waits_for(options: &ConnectOptions, name: &str) {
-    let Ok(client) = options.connect().await else { return };
+/// The oldest transactions that have written, for a message. A standby waits for its primary instead.
+async fn open_transactions(options: &ConnectOptions) -> String {
+    let Ok(client) = options.connect().await else {
+        return "unknown".into();
+    };
     let rows = client
         .query(
-            "SELECT pid, extract(epoch FROM now() - xact_start)::int8 FROM pg_stat_activity \
-             WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 3",
+            "SELECT what FROM (
+                 SELECT format('pid %s (%s, %s s)', pid, coalesce(nullif(application_name, ''), usename),
+                               extract(epoch FROM clock_timestamp() - xact_start)::int8) AS what, xact_start AS since
+                 FROM pg_stat_activity
+                 WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+                 UNION ALL
+                 SELECT format('prepared transaction %L in database %s (%s s)', gid, database,
+                               extract(epoch FROM clock_timestamp() - prepared)::int8), prepared
+                 FROM pg_prepared_xacts
+                 UNION ALL
+                 SELECT 'on a standby: SELECT pg_log_standby_snapshot() on the primary starts it', now() WHERE pg_is_in_recovery()
+             ) t ORDER BY since LIMIT 5",
             &[],
         )
         .await
         .unwrap_or_default();
-    let open: Vec<String> =
-        rows.iter().map(|row| format!("pid {} ({} s)", row.get::<_, i32>(0), row.get::<_, Option<i64>>(1).unwrap_or(0))).collect();
-    tracing::warn!(slot = name, open = %open.join(", "), "creating the slot waits for transactions that are still open");
+    rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join(", ")
 }

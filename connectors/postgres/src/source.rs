@@ -1,21 +1,24 @@
 //! PostgreSQL as a source: who it is, its tables, its log.
 
 use crate::catalog::{self, Entry, Which};
-use crate::check;
+use crate::check::{self, Asked};
 use crate::connection::{ConnectOptions, from_pg};
 use crate::log_reader::PostgresLogReader;
 use crate::lsn::Lsn;
 use crate::publication;
+use crate::replication;
 use crate::slot;
 use crate::table_reader::PostgresTableReader;
 use async_trait::async_trait;
 use rowferry_api::{
-    Finding, Identity, LogReader, LogStart, Position, Result, Source, SourceTable, TableReader, TableSchema,
+    Error, ErrorKind, Finding, Identity, LogReader, LogStart, Position, Result, Source, SourceTable, TableReader,
+    TableSchema,
 };
 use std::cmp::Ordering;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 /// What the configuration says of a source.
 #[derive(Debug, Clone)]
@@ -52,10 +55,27 @@ impl PostgresSource {
         }
     }
 
+    /// For servers that keep pg_control_system to themselves.
+    async fn system_identifier(&self) -> Result<String> {
+        let context = "ask the server who it is";
+        let mut connection = replication::connect(&self.connect).await?;
+        let rows = connection.query("IDENTIFY_SYSTEM").await.map_err(|failure| failure.into_error(context))?;
+        let first = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten());
+        first.ok_or_else(|| Error::new(ErrorKind::Protocol, format!("{context}: it does not say")))
+    }
+
     async fn entries(&self, client: &Client, which: Which<'_>) -> Result<Vec<Entry>> {
         let logs_generated = publication::logs_generated(client, &self.publication).await?;
         catalog::entries(client, which, logs_generated).await
     }
+}
+
+const IDENTITY: &str = "SELECT (SELECT system_identifier FROM pg_control_system())::text, oid::text FROM pg_database \
+                        WHERE datname = current_database()";
+
+async fn database_oid(client: &Client) -> Result<String> {
+    let row = client.query_one("SELECT oid::text FROM pg_database WHERE datname = current_database()", &[]).await;
+    Ok(row.map_err(|error| from_pg("ask for the database", error))?.get(0))
 }
 
 #[async_trait]
@@ -66,17 +86,15 @@ impl Source for PostgresSource {
 
     /// The system identifier and the database: a promoted standby is the same history, another database is not.
     async fn identity(&self) -> Result<Identity> {
-        let row = self
-            .client()
-            .await?
-            .query_one(
-                "SELECT (SELECT system_identifier FROM pg_control_system())::text, oid::text FROM pg_database \
-                 WHERE datname = current_database()",
-                &[],
-            )
-            .await
-            .map_err(|error| from_pg("ask the server who it is", error))?;
-        Ok(Identity::new(format!("postgres:{}:{}", row.get::<_, String>(0), row.get::<_, String>(1))))
+        let client = self.client().await?;
+        let (system, database) = match client.query_one(IDENTITY, &[]).await {
+            Ok(row) => (row.get::<_, String>(0), row.get::<_, String>(1)),
+            Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                (self.system_identifier().await?, database_oid(&client).await?)
+            }
+            Err(error) => return Err(from_pg("ask the server who it is", error)),
+        };
+        Ok(Identity::new(format!("postgres:{system}:{database}")))
     }
 
     async fn check(&self, tables: &[SourceTable]) -> Result<Vec<Finding>> {
@@ -84,7 +102,8 @@ impl Source for PostgresSource {
         let names: Vec<_> = tables.iter().map(|table| table.schema.name.clone()).collect();
         let oids: Vec<u32> = catalog::oids(&client, &names).await?.into_values().collect();
         let entries = self.entries(&client, Which::Oids(&oids)).await?;
-        check::check(&client, &self.slot, &self.publication, tables, &entries).await
+        let asked = Asked { slot: &self.slot, publication: &self.publication, tables, entries: &entries };
+        check::check(&client, &asked).await
     }
 
     async fn tables(&self) -> Result<Vec<SourceTable>> {
@@ -102,10 +121,10 @@ impl Source for PostgresSource {
             slot::refuse_lost(&client, &self.slot, Lsn::try_from(resume)?).await?;
         }
         // The slot decodes with the catalog of its time: a publication made after it would not be found there.
-        publication::include(&client, &self.publication, tables).await?;
+        let new_publication = publication::include(&client, &self.publication, tables).await?;
         let position = match resume {
             Some(resume) => resume.clone(),
-            None => slot::create(&client, &self.connect, &self.slot).await?.into(),
+            None => slot::create(&client, &self.connect, &self.slot, new_publication).await?.into(),
         };
         Ok(LogStart { position })
     }

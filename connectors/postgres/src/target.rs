@@ -14,7 +14,8 @@ use crate::table_reader::PostgresTableReader;
 use applier::PostgresApplier;
 use async_trait::async_trait;
 use rowferry_api::{
-    Applier, Capabilities, Finding, HeldPosition, Identity, Position, Result, TableName, TableReader, TableSchema, Target,
+    Applier, Capabilities, Finding, HeldPosition, Identity, Position, Result, TableName, TableReader, TableSchema,
+    Target,
 };
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};

@@ -53,11 +53,8 @@ pub(crate) fn mode_of(parameters: &TlsParameters) -> Result<TlsMode> {
         "require" => Ok(TlsMode::Require(config(Verify::Nothing)?)),
         "verify-ca" => Ok(TlsMode::Require(config(Verify::Authority)?)),
         "verify-full" => Ok(TlsMode::Require(config(Verify::AuthorityAndName)?)),
-        other => Err(Error::new(
-            ErrorKind::Config,
-            format!("read the connection URL: unknown sslmode {other}"),
-        )
-        .hint("Modes: disable, prefer, require, verify-ca, verify-full.")),
+        other => Err(Error::new(ErrorKind::Config, format!("read the connection URL: unknown sslmode {other}"))
+            .hint("Modes: disable, prefer, require, verify-ca, verify-full.")),
     }
 }
 
@@ -85,21 +82,13 @@ fn own_certificate(cert: &str, key: &str, provider: &CryptoProvider) -> Result<C
     };
     let chain = certificates(cert)?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(error.to_string()))?;
-    let key = provider
-        .key_provider
-        .load_private_key(key)
-        .map_err(|error| unusable(error.to_string()))?;
+    let key = provider.key_provider.load_private_key(key).map_err(|error| unusable(error.to_string()))?;
     Ok(CertifiedKey::new(chain, key))
 }
 
 fn verifier(verify: Verify, root: Option<&str>, provider: Arc<CryptoProvider>) -> Result<Verifier> {
     if verify == Verify::Nothing {
-        return Ok(Verifier {
-            verify,
-            inner: None,
-            trusted: Vec::new(),
-            provider,
-        });
+        return Ok(Verifier { verify, inner: None, trusted: Vec::new(), provider });
     }
     let trusted = match root {
         Some(path) => certificates(path)?,
@@ -109,30 +98,15 @@ fn verifier(verify: Verify, root: Option<&str>, provider: Arc<CryptoProvider>) -
     roots.add_parsable_certificates(trusted.iter().cloned());
     let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
-        .map_err(|error| {
-            failed("no usable root certificate")
-                .because(error)
-                .hint("Name one with sslrootcert.")
-        })?;
-    Ok(Verifier {
-        verify,
-        inner: Some(inner),
-        trusted,
-        provider,
-    })
+        .map_err(|error| failed("no usable root certificate").because(error).hint("Name one with sslrootcert."))?;
+    Ok(Verifier { verify, inner: Some(inner), trusted, provider })
 }
 
 fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>> {
     let unreadable = |error| failed(&format!("read the certificate {path}: {error}")).hint("Name a readable PEM file.");
-    let all: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(unreadable)?
-        .collect::<Result<_, _>>()
-        .map_err(unreadable)?;
-    if all.is_empty() {
-        Err(failed(&format!("{path} holds no certificate")))
-    } else {
-        Ok(all)
-    }
+    let all: Vec<_> =
+        CertificateDer::pem_file_iter(path).map_err(unreadable)?.collect::<Result<_, _>>().map_err(unreadable)?;
+    if all.is_empty() { Err(failed(&format!("{path} holds no certificate"))) } else { Ok(all) }
 }
 
 fn failed(what: &str) -> Error {

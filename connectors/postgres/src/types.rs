@@ -6,6 +6,18 @@ use rowferry_api::Type;
 pub(crate) const SPELL_TYPES: &str = "SELECT coalesce(format_type(t.oid, t.mod), '???') \
      FROM unnest($1::oid[], $2::int4[]) WITH ORDINALITY AS t(oid, mod, place) ORDER BY t.place";
 
+/// The common type of a type by its row in pg_type: typname, typtype, and whether it is in pg_catalog. A domain is to be
+/// followed to its base, an array to its element, before.
+pub(crate) fn of(name: &str, kind: &str, built_in: bool) -> Type {
+    match (kind, built_in) {
+        ("e", _) => Type::Enum,
+        ("b", true) => of_name(name),
+        // Text with another comparison.
+        ("b", false) if name == "citext" => Type::Text,
+        _ => Type::Other,
+    }
+}
+
 /// The common type of a type of pg_catalog, by its name there. Array types are named `_element`.
 pub(crate) fn of_name(name: &str) -> Type {
     match name {
@@ -14,10 +26,11 @@ pub(crate) fn of_name(name: &str) -> Type {
         "int4" => Type::Int { bits: 32, unsigned: false },
         "int8" => Type::Int { bits: 64, unsigned: false },
         "oid" | "xid" | "cid" => Type::Int { bits: 32, unsigned: true },
+        "xid8" => Type::Int { bits: 64, unsigned: true },
         "float4" => Type::Float { bits: 32 },
         "float8" => Type::Float { bits: 64 },
         "numeric" => Type::Numeric,
-        "text" | "varchar" | "name" => Type::Text,
+        "text" | "varchar" | "name" | "char" => Type::Text,
         "bpchar" => Type::Char,
         "bytea" => Type::Bytes,
         "date" => Type::Date,

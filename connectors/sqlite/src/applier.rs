@@ -1,222 +1,172 @@
-//! Applies batches on the writing connection.
+//! The async side of writing: who holds the writer, and what state a transaction is in.
 
-use crate::error::ended;
-use crate::shape::{Shape, Written, bind_row};
-use crate::writer::{Writer, quote};
-use crate::{ddl, replace};
+use crate::error::Explain;
+use crate::writer::{Held, Shared, Writer, run};
+use crate::{alter, apply, ddl, finish, positions, replace};
 use async_trait::async_trait;
 use rowferry_api::{
-    Alteration, Applied, Applier, Batch, BlockStream, Cell, Created, Error, ErrorKind, Finding, Key, KeyEncoder,
-    PartialUpdate, Position, Range, Replaced, Result, Row, Step, TableRows, TableSchema,
+    Alteration, Applied, Applier, Batch, BlockStream, Created, Error, ErrorKind, Finding, Position, Range, Replaced,
+    Result, TableSchema,
 };
-use rusqlite::OptionalExtension;
-use std::sync::Arc;
-use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// Writes through the shared connection.
+/// Writes for one pipeline.
+#[derive(Debug)]
 pub(crate) struct SqliteApplier {
-    writer: Arc<Mutex<Writer>>,
+    shared: Shared,
     pipeline: String,
-    /// Held while a transaction is open, so that nobody else writes into it.
-    open: Option<OwnedMutexGuard<Writer>>,
+    /// Where the pipeline must still stand when the next transaction starts; `None` if that is not known.
+    expected: Option<Position>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    /// A transaction goes on; nobody else writes.
+    Open(Held),
+    /// Parts of a transaction were lost: a call was dropped, or SQLite rolled back by itself.
+    Lost,
 }
 
 impl SqliteApplier {
-    pub(crate) fn new(writer: Arc<Mutex<Writer>>, pipeline: &str) -> Self {
-        Self { writer, pipeline: pipeline.to_owned(), open: None }
+    /// An applier of a pipeline that stands at `expected`.
+    pub(crate) fn new(shared: Shared, pipeline: &str, expected: Option<Position>) -> Self {
+        Self { shared, pipeline: pipeline.to_owned(), expected, state: State::Idle }
     }
 
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Writer) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let mut writer = self.writer.clone().lock_owned().await;
-        tokio::task::spawn_blocking(move || work(&mut writer)).await.map_err(ended)?
+    /// For what has a transaction of its own.
+    fn refuse_open(&self, what: &str) -> Result<()> {
+        match self.state {
+            State::Idle => Ok(()),
+            State::Open(_) | State::Lost => {
+                Err(Error::new(ErrorKind::Other, format!("{what} inside an open transaction")))
+            }
+        }
     }
 }
 
 #[async_trait]
 impl Applier for SqliteApplier {
     async fn create(&mut self, table: &TableSchema) -> Result<Created> {
+        self.refuse_open("create a table")?;
         let table = table.clone();
-        self.blocking(move |writer| ddl::create(writer, &table)).await
+        self.shared.with(move |writer| writer.transaction(|writer| ddl::create(writer, &table))).await
     }
 
     async fn alter(&mut self, after: &TableSchema, alterations: &[Alteration]) -> Result<()> {
+        self.refuse_open("alter a table")?;
         let (after, alterations) = (after.clone(), alterations.to_vec());
-        self.blocking(move |writer| ddl::alter(writer, &after, &alterations)).await
+        self.shared.with(move |writer| alter::alter(writer, &after, &alterations)).await
     }
 
     async fn finish(&mut self, table: &TableSchema) -> Result<Vec<Finding>> {
+        self.refuse_open("build indexes")?;
         let table = table.clone();
-        self.blocking(move |writer| ddl::finish(writer, &table)).await
+        self.shared.with(move |writer| finish::finish(writer, &table)).await
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<Applied> {
-        let was_open = self.open.is_some();
-        let mut writer = match self.open.take() {
-            Some(writer) => writer,
-            None => self.writer.clone().lock_owned().await,
+        let (held, goes_on) = match std::mem::replace(&mut self.state, State::Lost) {
+            State::Open(held) => (held, true),
+            State::Idle => {
+                self.state = State::Idle;
+                (self.shared.hold().await?, false)
+            }
+            State::Lost => {
+                return Err(Error::new(ErrorKind::Other, "apply a batch: earlier parts of its transaction were lost"));
+            }
         };
-        let (batch, pipeline) = (batch.clone(), self.pipeline.clone());
-        let work = move || {
-            let result = apply(&mut writer, &pipeline, &batch, was_open);
-            let stays_open = if result.is_ok() { batch.end.is_none() } else { was_open };
-            (stays_open.then_some(writer), result)
+        // Until the call is over it is open whether it has committed.
+        self.state = State::Lost;
+        // The rows are shared, not copied.
+        let (batch, pipeline, expected) = (batch.clone(), self.pipeline.clone(), self.expected.clone());
+        let end = batch.end.clone();
+        let work = move |writer: &mut Writer| {
+            if goes_on { go_on(writer, &pipeline, &batch) } else { start(writer, &pipeline, expected, &batch) }
         };
-        let (open, result) = tokio::task::spawn_blocking(work).await.map_err(ended)?;
-        self.open = open;
+        let (mut held, result) = run(held, work).await?;
+        match (&result, end) {
+            (Ok(_), Some(end)) => {
+                self.expected = Some(end);
+                self.state = State::Idle;
+            }
+            (Ok(_), None) => self.state = State::Open(held),
+            (Err(_), _) if !goes_on => self.state = State::Idle,
+            (Err(_), _) if !held.writer().connection.is_autocommit() => self.state = State::Open(held),
+            (Err(_), _) => {}
+        }
         result
     }
 
     async fn rollback(&mut self) -> Result<()> {
-        let Some(writer) = self.open.take() else { return Ok(()) };
-        tokio::task::spawn_blocking(move || writer.run("ROLLBACK")).await.map_err(ended)?
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle => Ok(()),
+            State::Open(held) => {
+                let roll_back = |writer: &mut Writer| {
+                    writer.roll_back();
+                    Ok(())
+                };
+                run(held, roll_back).await?.1
+            }
+            State::Lost => {
+                // A dropped call may have moved it.
+                self.expected = None;
+                Ok(())
+            }
+        }
     }
 
     async fn replace(&mut self, table: &TableSchema, range: &Range, rows: BlockStream<'_>) -> Result<Replaced> {
-        let writer = self.writer.clone().lock_owned().await;
-        replace::replace(writer, table, range, rows).await
+        self.refuse_open("replace a range")?;
+        replace::replace(&self.shared, table, range, rows).await
     }
 }
 
-impl Drop for SqliteApplier {
-    fn drop(&mut self) {
-        if let Some(writer) = self.open.take() {
-            // The connection outlives this applier; what it left open must not.
-            let _ = writer.run("ROLLBACK");
-        }
-    }
-}
-
-fn apply(writer: &mut Writer, pipeline: &str, batch: &Batch, was_open: bool) -> Result<Applied> {
-    writer.run(if was_open { "SAVEPOINT rowferry" } else { "BEGIN IMMEDIATE" })?;
-    let result = steps(writer, pipeline, batch).and_then(|applied| {
-        match &batch.end {
-            Some(end) => {
-                writer.run("COMMIT")?;
-                writer.held.insert(pipeline.to_owned(), end.as_str().to_owned());
-            }
-            None if was_open => writer.run("RELEASE rowferry")?,
-            None => {}
-        }
-        Ok(applied)
-    });
+/// A batch that starts a transaction, and may end it.
+fn start(writer: &mut Writer, pipeline: &str, expected: Option<Position>, batch: &Batch) -> Result<Applied> {
+    writer.begin()?;
+    let result = still_there(writer, pipeline, expected).and_then(|()| write(writer, pipeline, batch));
     if result.is_err() {
-        // SQLite rolls back by itself on some errors; then there is nothing left to undo.
-        let _ = writer.run(if was_open { "ROLLBACK TO rowferry; RELEASE rowferry" } else { "ROLLBACK" });
-        writer.columns.clear();
+        writer.roll_back();
     }
     result
 }
 
-fn steps(writer: &mut Writer, pipeline: &str, batch: &Batch) -> Result<Applied> {
-    let mut applied = Applied::default();
-    for step in &batch.steps {
-        match step {
-            Step::Rows(rows) => apply_rows(writer, rows, &mut applied)?,
-            Step::Truncate(tables) => {
-                for table in tables {
-                    writer.run(&format!("DELETE FROM {}", quote(&table.name.name)))?;
-                }
-            }
-        }
+/// A batch inside a transaction: undone alone if it fails.
+fn go_on(writer: &mut Writer, pipeline: &str, batch: &Batch) -> Result<Applied> {
+    writer.connection.execute_batch("SAVEPOINT part").explain(|| "set a savepoint".into())?;
+    let result = write(writer, pipeline, batch);
+    if writer.connection.is_autocommit() {
+        return result;
     }
+    let end = if result.is_ok() { "RELEASE part" } else { "ROLLBACK TO part; RELEASE part" };
+    if let Err(error) = writer.connection.execute_batch(end) {
+        // Neither with this part nor without it: nothing of the transaction can be kept.
+        writer.roll_back();
+        return result.and(Err(crate::error::failed(error, "end a savepoint")));
+    }
+    result
+}
+
+fn write(writer: &mut Writer, pipeline: &str, batch: &Batch) -> Result<Applied> {
+    let applied = apply::steps(writer, &batch.steps)?;
     if let Some(end) = &batch.end {
-        move_position(writer, pipeline, end)?;
+        positions::advance(&writer.connection, pipeline, end)?;
+        writer.commit()?;
     }
     Ok(applied)
 }
 
-fn move_position(writer: &mut Writer, pipeline: &str, end: &Position) -> Result<()> {
-    let context = "write the position";
-    let held = match writer.held.get(pipeline) {
-        Some(held) => Some(held.clone()),
-        None => writer
-            .connection
-            .query_row("SELECT position FROM rowferry_positions WHERE pipeline = ?1", [pipeline], |row| row.get(0))
-            .optional()
-            .map_err(|error| writer.failed(context, error))?,
-    };
-    let moved = writer
-        .connection
-        .prepare_cached(
-            "UPDATE rowferry_positions SET position = ?2, updated_at = datetime('now') WHERE pipeline = ?1 AND position = ?3",
+/// Nobody else may have moved the pipeline. Nobody can from now on: the file is locked for writing.
+fn still_there(writer: &Writer, pipeline: &str, expected: Option<Position>) -> Result<()> {
+    let Some(expected) = expected else { return Ok(()) };
+    match positions::held(&writer.connection, pipeline)? {
+        None => Err(positions::gone(pipeline)),
+        Some(held) if held.position == expected => Ok(()),
+        Some(held) => Err(Error::new(
+            ErrorKind::Busy,
+            format!("another process moved pipeline \"{pipeline}\" from {expected} to {}", held.position),
         )
-        .and_then(|mut statement| statement.execute((pipeline, end.as_str(), held.unwrap_or_default())))
-        .map_err(|error| writer.failed(context, error))?;
-    if moved == 1 {
-        return Ok(());
+        .hint("Two processes run this pipeline: stop one of them.")),
     }
-    writer.held.remove(pipeline);
-    Err(Error::new(ErrorKind::Busy, format!("write the position of pipeline \"{pipeline}\": another process has moved it"))
-        .hint("Two processes apply the same pipeline to the same file: stop one of them."))
-}
-
-fn apply_rows(writer: &mut Writer, rows: &TableRows, applied: &mut Applied) -> Result<()> {
-    let shape = Shape::new(writer, &rows.table)?;
-    let failed = |error| writer.failed(format!("write table {}", rows.table.name), error);
-    let mut scratch = Vec::new();
-    if !rows.deletes.is_empty() {
-        let text = format!("DELETE FROM {} WHERE {}", shape.table, shape.is_key(1));
-        let mut statement = writer.connection.prepare_cached(&text).map_err(failed)?;
-        for key in &rows.deletes {
-            shape.bind_key(&mut statement, 1, key, &mut scratch).map_err(failed)?;
-            statement.raw_execute().map_err(failed)?;
-        }
-    }
-    let mut encoder = KeyEncoder::new(&rows.table.key);
-    for change in &rows.updates {
-        if let Some(missing) = update(writer, &shape, change, &mut encoder).map_err(failed)? {
-            applied.missing.push((rows.table.clone(), missing));
-        }
-    }
-    if rows.upserts.is_empty() {
-        return Ok(());
-    }
-    let mut statement = writer.connection.prepare_cached(&shape.upsert()).map_err(failed)?;
-    for row in &rows.upserts {
-        bind_row(&mut statement, shape.columns.iter(), row, &mut scratch).map_err(failed)?;
-        statement.raw_execute().map_err(failed)?;
-    }
-    Ok(())
-}
-
-/// Writes the cells that are known. Returns the key after the change if there is no row to change.
-fn update(
-    writer: &Writer,
-    shape: &Shape,
-    change: &PartialUpdate,
-    encoder: &mut KeyEncoder,
-) -> rusqlite::Result<Option<Key>> {
-    let new_key = encoder.key(&change.row).unwrap_or_else(|| change.key.clone());
-    if set_cells(writer, shape, &new_key, &change.row, false)? {
-        if new_key != change.key {
-            let mut statement =
-                writer.connection.prepare_cached(&format!("DELETE FROM {} WHERE {}", shape.table, shape.is_key(1)))?;
-            shape.bind_key(&mut statement, 1, &change.key, &mut Vec::new())?;
-            statement.raw_execute()?;
-        }
-        return Ok(None);
-    }
-    let moved = new_key != change.key && set_cells(writer, shape, &change.key, &change.row, true)?;
-    Ok((!moved).then_some(new_key))
-}
-
-/// Whether there was a row of this key.
-fn set_cells(writer: &Writer, shape: &Shape, key: &Key, row: &Row, with_key: bool) -> rusqlite::Result<bool> {
-    let present: Vec<bool> = row.cells().map(|cell| cell != Cell::Unchanged).collect();
-    let columns: Vec<&Written> =
-        shape.columns.iter().filter(|column| present[column.place] && (with_key || !column.is_key)).collect();
-    let mut scratch = Vec::new();
-    if columns.is_empty() {
-        let text = format!("SELECT 1 FROM {} WHERE {}", shape.table, shape.is_key(1));
-        let mut statement = writer.connection.prepare_cached(&text)?;
-        shape.bind_key(&mut statement, 1, key, &mut scratch)?;
-        return statement.raw_query().next().map(|row| row.is_some());
-    }
-    let mut statement = writer.connection.prepare_cached(&shape.update(&columns))?;
-    bind_row(&mut statement, columns.iter().copied(), row, &mut scratch)?;
-    shape.bind_key(&mut statement, columns.len() + 1, key, &mut scratch)?;
-    Ok(statement.raw_execute()? > 0)
 }

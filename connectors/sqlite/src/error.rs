@@ -1,50 +1,82 @@
-//! What an error of SQLite means for the engine.
+//! SQLite's result codes as the kinds that the engine decides from (SQLite manual, "Result and Error Codes").
 
-use rowferry_api::{Error, ErrorKind};
-use rusqlite::ErrorCode;
+use rowferry_api::{Error, ErrorKind, Result};
+use rusqlite::ffi::{self, ErrorCode};
 use std::path::Path;
 
-/// SQLITE_CONSTRAINT_UNIQUE and SQLITE_CONSTRAINT_PRIMARYKEY, _ROWID (SQLite manual, "Result and Error Codes").
-const UNIQUE: [i32; 3] = [2067, 1555, 2579];
-
-/// An error while working on the file at `path`.
-pub(crate) fn from_sqlite(path: &Path, context: impl Into<String>, error: rusqlite::Error) -> Error {
-    let context = context.into();
-    let (code, extended) = match &error {
-        rusqlite::Error::SqliteFailure(code, _) => (Some(code.code), code.extended_code),
-        _ => (None, 0),
-    };
-    let file = path.display();
-    let (kind, hint) = match code {
-        Some(ErrorCode::ConstraintViolation) if UNIQUE.contains(&extended) => (ErrorKind::Unique, None),
-        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig) => (ErrorKind::BadRow, None),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            (ErrorKind::Transient, Some(format!("Another process holds {file}: let it finish its transaction.")))
-        }
-        Some(ErrorCode::DiskFull) => (ErrorKind::Unreachable, Some(format!("Make room on the disk of {file}."))),
-        Some(ErrorCode::SystemIoFailure) => (ErrorKind::Unreachable, Some(format!("Check the disk of {file}."))),
-        Some(ErrorCode::CannotOpen) => {
-            (ErrorKind::Config, Some(format!("Check that the directory of {file} exists and may be written to.")))
-        }
-        Some(ErrorCode::ReadOnly) => (ErrorKind::Config, Some(format!("Make {file} and its directory writable."))),
-        Some(ErrorCode::NotADatabase) => {
-            (ErrorKind::Config, Some(format!("{file} is not a SQLite database: name another `path`, or move it away.")))
-        }
-        Some(ErrorCode::DatabaseCorrupt) => {
-            (ErrorKind::Other, Some(format!("{file} is damaged: restore it, or move it away and run `rowferry resync --all`.")))
-        }
-        Some(ErrorCode::SchemaChanged) => (ErrorKind::Schema, None),
-        Some(ErrorCode::Unknown) if error.to_string().contains("no such") => (ErrorKind::Schema, None),
-        _ => (ErrorKind::Other, None),
-    };
-    let error = Error::new(kind, format!("{context}: {error}"));
+/// An error of SQLite while doing `what` (verb and object).
+pub(crate) fn failed(error: rusqlite::Error, what: impl Into<String>) -> Error {
+    let (kind, hint) = reaction(&error);
+    let wrapped = Error::new(kind, what).because(error);
     match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
+        Some(hint) => wrapped.hint(hint),
+        None => wrapped,
     }
 }
 
-/// An error of the task that ran the blocking call.
-pub(crate) fn ended(error: tokio::task::JoinError) -> Error {
-    Error::new(ErrorKind::Other, "use SQLite: the thread that does it ended").because(error)
+/// Adds what was being done to an error of SQLite.
+pub(crate) trait Explain<T> {
+    fn explain(self, what: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T> Explain<T> for rusqlite::Result<T> {
+    fn explain(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| failed(error, what()))
+    }
+}
+
+/// Names the file. The kind stays.
+pub(crate) fn in_file(error: Error, path: &Path) -> Error {
+    error.within(format!("SQLite file {}", path.display()))
+}
+
+fn reaction(error: &rusqlite::Error) -> (ErrorKind, Option<&'static str>) {
+    let Some(code) = error.sqlite_error() else {
+        return (ErrorKind::Other, None);
+    };
+    match code.code {
+        ErrorCode::ConstraintViolation => (constraint(code.extended_code), None),
+        ErrorCode::TypeMismatch | ErrorCode::TooBig => (ErrorKind::BadRow, None),
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => (
+            ErrorKind::Transient,
+            Some("Another process holds the file: end its transaction, or wait; `fuser FILE` shows who it is."),
+        ),
+        ErrorCode::DiskFull => (ErrorKind::Unreachable, Some("The disk is full: free some space.")),
+        ErrorCode::SystemIoFailure => (
+            ErrorKind::Unreachable,
+            Some("Look at the disk and the system's log (dmesg): the disk refused a read or a write."),
+        ),
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
+            (ErrorKind::Config, Some("Give the user of this process the right to write the file and its directory."))
+        }
+        ErrorCode::CannotOpen => (
+            ErrorKind::Config,
+            Some(
+                "Look whether the directory exists and the user of this process may write the file and the directory.",
+            ),
+        ),
+        ErrorCode::NotADatabase => {
+            (ErrorKind::Config, Some("The file is not an SQLite database: name another `path`."))
+        }
+        ErrorCode::DatabaseCorrupt => (
+            ErrorKind::Config,
+            Some(
+                "The file is damaged: `sqlite3 FILE 'PRAGMA integrity_check'` says where. Restore it, or name another `path`.",
+            ),
+        ),
+        ErrorCode::SchemaChanged => (ErrorKind::Transient, None),
+        // "no such table", "no such column" and the like: somebody changed the tables.
+        ErrorCode::Unknown if code.extended_code == ffi::SQLITE_ERROR => (ErrorKind::Schema, None),
+        _ => (ErrorKind::Other, None),
+    }
+}
+
+fn constraint(extended: i32) -> ErrorKind {
+    match extended {
+        // The key's own conflicts are resolved by ON CONFLICT, so this is another one.
+        ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => {
+            ErrorKind::Unique
+        }
+        _ => ErrorKind::BadRow,
+    }
 }

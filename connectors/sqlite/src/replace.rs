@@ -1,194 +1,276 @@
-//! Replaces a range of a table in one transaction: what the range held goes, what the source holds comes. Readers see the
-//! end only.
+//! Makes a range of a table what a stream of blocks holds.
+//!
+//! The stream is async, the writer blocks: between them is a channel of a few blocks. The transaction commits only
+//! after the stream has said its end, so a stream that breaks or a dropped call leaves the table as it was.
 
-use crate::error::ended;
-use crate::shape::{Shape, bind_cell};
-use crate::writer::Writer;
-use futures_util::Stream;
+use crate::apply::{delete, wrong_count};
+use crate::bind::key_text;
+use crate::catalog::{quoted, quoted_list};
+use crate::error::{Explain, failed};
+use crate::plan::Plan;
+use crate::range::Order;
+use crate::writer::{Shared, Writer, run};
+use futures_util::StreamExt;
 use rowferry_api::{
     Block, BlockStream, Cell, Error, ErrorKind, Key, Range, Replaced, Result, TableSchema, decode_copy_row,
 };
-use rusqlite::CachedStatement;
-use std::future::poll_fn;
-use std::pin::Pin;
-use tokio::sync::{OwnedMutexGuard, mpsc};
+use rusqlite::{CachedStatement, Connection};
+use tokio::sync::mpsc;
 
-/// Blocks between the reading task and the writing thread.
-const BLOCKS: usize = 4;
+/// Blocks on their way from the stream to the writer.
+const BLOCKS_AHEAD: usize = 2;
 
+enum Feed {
+    Rows(Block),
+    /// All rows have come.
+    End,
+}
+
+/// Replaces a range.
 pub(crate) async fn replace(
-    mut writer: OwnedMutexGuard<Writer>,
+    shared: &Shared,
     table: &TableSchema,
     range: &Range,
     mut rows: BlockStream<'_>,
 ) -> Result<Replaced> {
-    let (sender, receiver) = mpsc::channel(BLOCKS);
+    // The source may take its time until the first row: others write meanwhile.
+    let mut next = rows.next().await;
+    let held = shared.hold().await?;
+    let (feed, blocks) = mpsc::channel(BLOCKS_AHEAD);
     let (table, range) = (table.clone(), range.clone());
-    let work = tokio::task::spawn_blocking(move || {
-        let result = write(&mut writer, &table, &range, receiver);
-        if result.is_err() {
-            let _ = writer.run("ROLLBACK");
-            writer.columns.clear();
+    let written = run(held, move |writer| writer.transaction(|writer| write(writer, &table, &range, blocks)));
+    let feeding = async move {
+        while let Some(block) = next {
+            if feed.send(Feed::Rows(block?)).await.is_err() {
+                // The writer has stopped and says why.
+                return Ok(());
+            }
+            next = rows.next().await;
         }
-        result
-    });
-    loop {
-        match poll_fn(|context| Pin::new(&mut rows).as_mut().poll_next(context)).await {
-            Some(Ok(block)) => {
-                if sender.send(Some(block)).await.is_err() {
-                    break;
-                }
-            }
-            Some(Err(error)) => {
-                drop(sender);
-                // The writer sees a stream without an end and rolls back; the reader's error says why.
-                let _ = work.await;
-                return Err(error);
-            }
-            None => {
-                let _ = sender.send(None).await;
-                break;
-            }
-        }
-    }
-    drop(sender);
-    work.await.map_err(ended)?
+        let _ = feed.send(Feed::End).await;
+        Ok(())
+    };
+    let (fed, written) = futures_util::future::join(feeding, written).await;
+    let (_, replaced) = written?;
+    fed.and(replaced)
 }
 
-/// `None` is the end of the rows; a channel that closes without it means that the rows were cut off.
 fn write(
     writer: &mut Writer,
     table: &TableSchema,
     range: &Range,
-    mut blocks: mpsc::Receiver<Option<Block>>,
+    mut blocks: mpsc::Receiver<Feed>,
 ) -> Result<Replaced> {
-    let shape = Shape::new(writer, table)?;
-    writer.run("BEGIN IMMEDIATE")?;
-    clear(writer, &shape, range).map_err(|error| writer.failed(format!("clear a range of table {}", table.name), error))?;
-    let mut replaced = Replaced::default();
+    let plan = writer.plan(table)?;
+    let connection = &writer.connection;
+    // Columns that only the target has keep their values in rows that stay.
+    let keeps_rows = plan.has_more_columns && !matches!(range, Range::Native(_));
+    if keeps_rows {
+        create_seen(connection, &plan)?;
+    } else {
+        remove_range(connection, &plan, range)?;
+    }
+    let mut rows = Rows::new(connection, &plan, range, keeps_rows)?;
     loop {
         match blocks.blocking_recv() {
-            Some(Some(block)) => {
-                replaced.rows += block.rows;
-                replaced.bytes += block.data.len() as u64;
-                write_block(writer, &shape, table, &block, &mut replaced.evicted)?;
-            }
-            Some(None) => break,
+            Some(Feed::Rows(block)) => rows.write(&block)?,
+            Some(Feed::End) => break,
             None => {
-                let what = format!("write a range of table {}: its rows were cut off", table.name);
-                return Err(Error::new(ErrorKind::Transient, what));
+                return Err(Error::new(
+                    ErrorKind::Other,
+                    format!("replace rows of {}: the rows broke off", plan.table),
+                ));
             }
         }
     }
-    writer.run("COMMIT")?;
+    let replaced = rows.replaced;
+    if keeps_rows {
+        remove_unseen(connection, &plan, range)?;
+    }
     Ok(replaced)
 }
 
-fn clear(writer: &Writer, shape: &Shape, range: &Range) -> rusqlite::Result<()> {
-    let mut scratch = Vec::new();
+fn remove_range(connection: &Connection, plan: &Plan, range: &Range) -> Result<()> {
+    let what = || format!("remove a range of {}", plan.table);
     match range {
         Range::Native(_) => Ok(()),
-        Range::Set(keys) => {
-            let text = format!("DELETE FROM {} WHERE {}", shape.table, shape.is_key(1));
-            let mut statement = writer.connection.prepare_cached(&text)?;
-            for key in keys {
-                shape.bind_key(&mut statement, 1, key, &mut scratch)?;
-                statement.raw_execute()?;
-            }
-            Ok(())
-        }
-        Range::Whole | Range::Keys { .. } => {
-            let (condition, keys) = shape.in_range(range).unwrap_or(("true".into(), Vec::new()));
-            let text = format!("DELETE FROM {} WHERE {condition}", shape.table);
-            let mut statement = writer.connection.prepare_cached(&text)?;
-            for (index, key) in keys.into_iter().enumerate() {
-                shape.bind_key(&mut statement, index * shape.keys.len() + 1, key, &mut scratch)?;
-            }
-            statement.raw_execute().map(drop)
+        Range::Whole => connection.execute(&plan.clear, []).map(drop).explain(what),
+        Range::Set(keys) => delete(connection, plan, keys, &mut Vec::new()),
+        Range::Keys { after, upto } => {
+            let order = Order::new(connection, plan)?;
+            let sql = format!("{}{}", plan.clear, order.clause(after.is_some(), upto.is_some(), 1));
+            let mut statement = connection.prepare_cached(&sql).explain(what)?;
+            order.bind(&mut statement, after.as_ref(), upto.as_ref(), 1)?;
+            statement.raw_execute().map(drop).explain(what)
         }
     }
 }
 
-fn write_block(
-    writer: &Writer,
-    shape: &Shape,
-    table: &TableSchema,
-    block: &Block,
-    evicted: &mut Vec<Key>,
-) -> Result<()> {
-    let failed = |error| writer.failed(format!("write table {}", table.name), error);
-    let mut statement = writer.connection.prepare_cached(&shape.upsert()).map_err(failed)?;
-    let (mut cell_scratch, mut bytes_scratch) = (Vec::new(), Vec::new());
-    for line in block.lines() {
-        bind_line(&mut statement, shape, table, line, &mut cell_scratch, &mut bytes_scratch).map_err(failed)?;
-        let Err(error) = statement.raw_execute() else { continue };
-        let error = failed(error);
-        if error.kind() != ErrorKind::Unique {
+/// Notes the keys that the source has, on disk.
+fn create_seen(connection: &Connection, plan: &Plan) -> Result<()> {
+    let columns: Vec<_> = (0..plan.key.len()).map(|at| format!("k{at}")).collect();
+    let columns = columns.join(", ");
+    let sql = format!(
+        "DROP TABLE IF EXISTS temp.rowferry_seen; \
+         CREATE TEMP TABLE rowferry_seen ({columns}, PRIMARY KEY ({columns})) WITHOUT ROWID"
+    );
+    connection.execute_batch(&sql).explain(|| "create a temporary table".into())
+}
+
+fn remove_unseen(connection: &Connection, plan: &Plan, range: &Range) -> Result<()> {
+    let what = || format!("remove rows of {} that the source does not have", plan.table);
+    let table = quoted(&plan.table);
+    let same = |(at, column): (usize, &crate::plan::PlanColumn)| format!("k{at} = {table}.{}", quoted(&column.name));
+    let same: Vec<_> = plan.key_columns().enumerate().map(same).collect();
+    let unseen = format!("NOT EXISTS (SELECT 1 FROM temp.rowferry_seen WHERE {})", same.join(" AND "));
+    match range {
+        Range::Set(keys) => {
+            let sql = format!("{} AND {unseen}", plan.delete);
+            let mut statement = connection.prepare(&sql).explain(what)?;
+            for key in keys {
+                plan.bind_key(&mut statement, key, &mut Vec::new())?;
+                statement.raw_execute().explain(what)?;
+            }
+        }
+        Range::Keys { after, upto } if after.is_some() || upto.is_some() => {
+            let order = Order::new(connection, plan)?;
+            let sql = format!("{}{} AND {unseen}", plan.clear, order.clause(after.is_some(), upto.is_some(), 1));
+            let mut statement = connection.prepare(&sql).explain(what)?;
+            order.bind(&mut statement, after.as_ref(), upto.as_ref(), 1)?;
+            statement.raw_execute().explain(what)?;
+        }
+        _ => drop(connection.execute(&format!("{} WHERE {unseen}", plan.clear), []).explain(what)?),
+    }
+    connection.execute_batch("DROP TABLE temp.rowferry_seen").explain(what)
+}
+
+/// Writes rows and counts them.
+struct Rows<'a> {
+    connection: &'a Connection,
+    plan: &'a Plan,
+    range: &'a Range,
+    upsert: CachedStatement<'a>,
+    /// Notes the row's key.
+    seen: Option<CachedStatement<'a>>,
+    /// For the cells of a row, and for bytes in one.
+    scratch: (Vec<u8>, Vec<u8>),
+    replaced: Replaced,
+}
+
+impl<'a> Rows<'a> {
+    fn new(connection: &'a Connection, plan: &'a Plan, range: &'a Range, keeps_rows: bool) -> Result<Self> {
+        let what = || format!("write rows of {}", plan.table);
+        let seen = if keeps_rows {
+            let values: Vec<_> = plan.key.iter().map(|index| format!("?{}", index + 1)).collect();
+            let sql = format!("INSERT OR IGNORE INTO temp.rowferry_seen VALUES ({})", values.join(", "));
+            Some(connection.prepare_cached(&sql).explain(what)?)
+        } else {
+            None
+        };
+        let upsert = connection.prepare_cached(&plan.upsert).explain(what)?;
+        Ok(Self { connection, plan, range, upsert, seen, scratch: Default::default(), replaced: Replaced::default() })
+    }
+
+    fn write(&mut self, block: &Block) -> Result<()> {
+        for line in block.lines() {
+            self.write_row(line)?;
+        }
+        self.replaced.rows += block.rows;
+        self.replaced.bytes += block.data.len() as u64;
+        Ok(())
+    }
+
+    fn write_row(&mut self, line: &[u8]) -> Result<()> {
+        let what = || format!("write a row of {}", self.plan.table);
+        let count = bind_line(self.plan, &mut self.upsert, line, &mut self.scratch, |_| true)?;
+        if count != self.plan.columns.len() {
+            return Err(wrong_count(self.plan, count));
+        }
+        if let Some(seen) = &mut self.seen {
+            bind_line(self.plan, seen, line, &mut self.scratch, |index| self.plan.key.contains(&index))?;
+            seen.raw_execute().explain(what)?;
+        }
+        let Err(error) = self.upsert.raw_execute() else {
+            return Ok(());
+        };
+        let error = failed(error, what());
+        if error.kind() != ErrorKind::Unique || !self.evict(line)? {
             return Err(error);
         }
-        evict(writer, shape, table, line, evicted).map_err(failed)?;
-        bind_line(&mut statement, shape, table, line, &mut cell_scratch, &mut bytes_scratch).map_err(failed)?;
-        statement.raw_execute().map_err(failed)?;
+        // The cells are still bound.
+        self.upsert.raw_execute().map(drop).explain(what)
     }
-    Ok(())
+
+    /// Removes the rows that hold this row's unique values under another key; `false` if there are none.
+    fn evict(&mut self, line: &[u8]) -> Result<bool> {
+        let plan = self.plan;
+        let what = || format!("remove a row of {} that stands in the way", plan.table);
+        let mut any = false;
+        for unique in &plan.uniques {
+            let sql = format!(
+                "DELETE FROM {} WHERE {} AND NOT ({}) RETURNING {}",
+                quoted(&plan.table),
+                plan.where_row(unique),
+                plan.where_key_of_row(),
+                quoted_list(plan.key_columns().map(|column| column.name.as_str()))
+            );
+            let mut statement = self.connection.prepare_cached(&sql).explain(what)?;
+            let used = |index| unique.contains(&index) || plan.key.contains(&index);
+            bind_line(plan, &mut statement, line, &mut self.scratch, used)?;
+            let mut rows = statement.raw_query();
+            while let Some(row) = rows.next().explain(what)? {
+                let mut cells = Vec::new();
+                for (at, column) in plan.key_columns().enumerate() {
+                    cells.push(key_text(column.kind, row.get_ref(at).explain(what)?));
+                }
+                let key = Key::from_cells(cells.iter().map(|cell| cell.as_deref().map_or(Cell::Null, Cell::Text)));
+                self.refuse_stricter(&key)?;
+                self.replaced.evicted.push(key);
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    /// A row of the range itself was written a moment ago from the same state of the source: the source allows both.
+    fn refuse_stricter(&self, key: &Key) -> Result<()> {
+        let in_range = match self.range {
+            _ if self.seen.is_some() => false,
+            Range::Whole => true,
+            Range::Set(keys) => keys.contains(key),
+            Range::Keys { after: None, upto: None } => true,
+            Range::Keys { .. } | Range::Native(_) => false,
+        };
+        if !in_range {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Schema,
+            format!(
+                "write rows of {}: a unique index there refuses row {key}, which the source allows",
+                self.plan.table
+            ),
+        )
+        .hint(format!("Drop the unique index of {} that the source does not have.", self.plan.table)))
+    }
 }
 
+/// Binds the cells that `used` names; returns how many the line has.
 fn bind_line(
+    plan: &Plan,
     statement: &mut CachedStatement<'_>,
-    shape: &Shape,
-    table: &TableSchema,
     line: &[u8],
-    cell_scratch: &mut Vec<u8>,
-    bytes_scratch: &mut Vec<u8>,
-) -> rusqlite::Result<()> {
-    let mut columns = shape.columns.iter().enumerate().peekable();
+    scratch: &mut (Vec<u8>, Vec<u8>),
+    used: impl Fn(usize) -> bool,
+) -> Result<usize> {
+    let (unescaped, bytes) = scratch;
+    let mut count = 0;
     let mut result = Ok(());
-    let mut cells = 0;
-    decode_copy_row(line, cell_scratch, |place, cell| {
-        cells = place + 1;
-        if let Some((index, column)) = columns.next_if(|(_, column)| column.place == place)
-            && result.is_ok()
-        {
-            let cell = cell.map_or(Cell::Null, Cell::Text);
-            result = bind_cell(statement, index + 1, column.storage, cell, bytes_scratch);
+    decode_copy_row(line, unescaped, |index, cell| {
+        count = index + 1;
+        if result.is_ok() && used(index) {
+            result = plan.bind_cell(statement, index, cell.map_or(Cell::Null, Cell::Text), bytes);
         }
     });
-    if cells == table.columns.len() { result } else { Err(rusqlite::Error::InvalidParameterCount(cells, table.columns.len())) }
-}
-
-/// Removes the rows that hold what this row holds under a unique index that is not the key.
-fn evict(
-    writer: &Writer,
-    shape: &Shape,
-    table: &TableSchema,
-    line: &[u8],
-    evicted: &mut Vec<Key>,
-) -> rusqlite::Result<()> {
-    let mut cells: Vec<Option<Vec<u8>>> = Vec::new();
-    decode_copy_row(line, &mut Vec::new(), |_, cell| cells.push(cell.map(<[u8]>::to_vec)));
-    let mut indexes = writer.connection.prepare_cached(
-        "SELECT l.name FROM pragma_index_list(?1) l WHERE l.\"unique\" AND l.origin <> 'pk' AND NOT l.partial",
-    )?;
-    let names: Vec<String> = indexes.query_map([&table.name.name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    for name in names {
-        let mut info = writer.connection.prepare_cached("SELECT name FROM pragma_index_info(?1) ORDER BY seqno")?;
-        let columns: Vec<String> = info.query_map([&name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-        let places: Option<Vec<usize>> = columns.iter().map(|column| table.column_index(column)).collect();
-        let Some(places) = places else { continue };
-        let same: Vec<String> =
-            columns.iter().enumerate().map(|(index, column)| format!("{} = ?{}", crate::writer::quote(column), index + 1)).collect();
-        let keys: Vec<&str> = shape.keys.iter().map(|key| key.name.as_str()).collect();
-        let text = format!("DELETE FROM {} WHERE {} RETURNING {}", shape.table, same.join(" AND "), keys.join(", "));
-        let mut statement = writer.connection.prepare_cached(&text)?;
-        for (index, &place) in places.iter().enumerate() {
-            let storage = crate::values::Storage::of(&table.columns[place].ty);
-            let cell = cells.get(place).and_then(Option::as_deref).map_or(Cell::Null, Cell::Text);
-            bind_cell(&mut statement, index + 1, storage, cell, &mut Vec::new())?;
-        }
-        let mut rows = statement.raw_query();
-        while let Some(row) = rows.next()? {
-            evicted.push(crate::table_reader::key_of(row, &shape.keys)?);
-        }
-    }
-    Ok(())
+    result.map(|()| count)
 }

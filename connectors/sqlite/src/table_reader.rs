@@ -1,182 +1,258 @@
-//! Reads tables in the common text forms, on a connection of its own.
+//! Reads tables as COPY text, in the common text forms.
 
-use crate::error::{ended, from_sqlite};
-use crate::shape::{Shape, Written};
-use crate::values::{Storage, put};
-use crate::writer::{Writer, quote};
+use crate::bind::{key_text, put};
+use crate::catalog::{quoted, quoted_list};
+use crate::error::{Explain, in_file};
+use crate::open;
+use crate::plan::Plan;
+use crate::range::Order;
+use crate::writer::blocking;
 use async_trait::async_trait;
 use bytes::{BufMut, BytesMut};
 use rowferry_api::{
-    Block, BlockStream, Cell, Error, ErrorKind, Key, Range, Result, TableReader, TableSchema, decode_copy_row,
+    Block, BlockStream, Cell, Error, ErrorKind, Key, KeyOrder, Range, Result, TableReader, TableSchema,
 };
-use rusqlite::Row;
-use std::collections::HashMap;
-use std::path::PathBuf;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::sync::mpsc;
+use rusqlite::{Connection, Row, Statement};
+use std::cmp::Ordering;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::task::Poll;
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
-/// Bytes of a block, unless one row is larger.
-const BLOCK_BYTES: usize = 512 << 10;
-/// Blocks that wait for the receiver.
-const BLOCKS: usize = 2;
+/// A block is sent when it has reached this size.
+const BLOCK_BYTES: usize = 512 * 1024;
+/// Blocks on their way to the reader's caller.
+const BLOCKS_AHEAD: usize = 2;
 
-/// Reads from a file.
+/// A connection that reads.
+#[derive(Debug)]
 pub(crate) struct SqliteTableReader {
     path: PathBuf,
+    /// A read whose stream was dropped still has it for a moment.
+    connection: Arc<Mutex<Connection>>,
+}
+
+enum Fed {
+    Rows(Block),
+    Failed(Error),
+    End,
 }
 
 impl SqliteTableReader {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path }
-    }
-
-    fn open(path: &std::path::Path) -> Result<Writer> {
-        let connection = crate::writer::open_to_read(path)?.ok_or_else(|| {
-            Error::new(ErrorKind::Schema, format!("read {}: the file does not exist", path.display()))
-                .hint("`rowferry run` makes it.")
-        })?;
-        Ok(Writer { connection, path: path.to_owned(), columns: HashMap::new(), held: HashMap::new() })
+    /// Opens the file, which must be there.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let Some(connection) = open::reader(path)? else {
+            return Err(in_file(Error::new(ErrorKind::Config, "read tables: there is no such file"), path)
+                .hint("Name the file that was written in `path`, or run `rowferry run` first."));
+        };
+        Ok(Self { path: path.to_owned(), connection: Arc::new(Mutex::new(connection)) })
     }
 }
 
 #[async_trait]
 impl TableReader for SqliteTableReader {
     async fn split(&mut self, table: &TableSchema, rows_per_range: u64, _ordered: bool) -> Result<Vec<Range>> {
-        let (path, table) = (self.path.clone(), table.clone());
-        tokio::task::spawn_blocking(move || split(&mut Self::open(&path)?, &table, rows_per_range)).await.map_err(ended)?
+        let connection = self.connection.clone().lock_owned().await;
+        let (table, path) = (table.clone(), self.path.clone());
+        blocking(move || {
+            in_read(&connection, || split(&connection, &table, rows_per_range)).map_err(|error| in_file(error, &path))
+        })
+        .await
     }
 
-    async fn read<'a>(&'a mut self, table: &'a TableSchema, range: &'a Range, ordered: bool) -> Result<BlockStream<'a>> {
-        let (sender, receiver) = mpsc::channel(BLOCKS);
-        let (path, table, range) = (self.path.clone(), table.clone(), range.clone());
-        tokio::task::spawn_blocking(move || {
-            let result = Self::open(&path).and_then(|mut writer| read(&mut writer, &table, &range, ordered, &sender));
-            if let Err(error) = result {
-                // A receiver that is gone does not want to know.
-                let _ = sender.blocking_send(Err(error));
-            }
-        });
-        Ok(Box::pin(Received(receiver)))
-    }
-}
-
-/// Blocks from the reading thread. Dropping it ends the thread at its next block.
-struct Received(mpsc::Receiver<Result<Block>>);
-
-impl futures_util::Stream for Received {
-    type Item = Result<Block>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context)
-    }
-}
-
-/// The key that a row of `RETURNING` or of a query over the key's columns holds.
-pub(crate) fn key_of(row: &Row<'_>, keys: &[Written]) -> rusqlite::Result<Key> {
-    let mut line = BytesMut::new();
-    for (index, key) in keys.iter().enumerate() {
-        if index > 0 {
-            line.put_u8(b'\t');
+    async fn read<'a>(
+        &'a mut self,
+        table: &'a TableSchema,
+        range: &'a Range,
+        ordered: bool,
+    ) -> Result<BlockStream<'a>> {
+        if matches!(range, Range::Native(_)) {
+            return Err(Error::new(ErrorKind::Other, "read a native range: it is another store's own"));
         }
-        put(key.storage, row.get_ref(index)?, &mut line);
+        let connection = self.connection.clone().lock_owned().await;
+        let (feed, mut fed) = mpsc::channel(BLOCKS_AHEAD);
+        let (table, range, path) = (table.clone(), range.clone(), self.path.clone());
+        tokio::task::spawn_blocking(move || feed_blocks(connection, &path, &table, &range, ordered, &feed));
+        let mut ended = false;
+        Ok(Box::pin(futures_util::stream::poll_fn(move |context| {
+            if ended {
+                return Poll::Ready(None);
+            }
+            fed.poll_recv(context).map(|next| match next {
+                Some(Fed::Rows(block)) => Some(Ok(block)),
+                Some(Fed::End) => {
+                    ended = true;
+                    None
+                }
+                Some(Fed::Failed(error)) => {
+                    ended = true;
+                    Some(Err(error))
+                }
+                // Only a panic closes the channel without a last word.
+                None => {
+                    ended = true;
+                    Some(Err(Error::new(ErrorKind::Other, "read a table: the reading thread ended early")))
+                }
+            })
+        })))
     }
-    let mut cells: Vec<Option<Vec<u8>>> = Vec::new();
-    decode_copy_row(&line, &mut Vec::new(), |_, cell| cells.push(cell.map(<[u8]>::to_vec)));
-    Ok(Key::from_cells(cells.iter().map(|cell| cell.as_deref().map_or(Cell::Null, Cell::Text))))
 }
 
-/// The order of the index is the common order for whole numbers and for texts; other keys are read in one range.
-fn split(writer: &mut Writer, table: &TableSchema, rows_per_range: u64) -> Result<Vec<Range>> {
-    let shape = Shape::new(writer, table)?;
-    if shape.keys.iter().any(|key| key.storage == Storage::Real) {
+fn feed_blocks(
+    connection: OwnedMutexGuard<Connection>,
+    path: &Path,
+    table: &TableSchema,
+    range: &Range,
+    ordered: bool,
+    feed: &mpsc::Sender<Fed>,
+) {
+    let last = match in_read(&connection, || read(&connection, table, range, ordered, feed)) {
+        Ok(()) => Fed::End,
+        Err(error) => Fed::Failed(in_file(error, path)),
+    };
+    drop(connection);
+    // Nobody may be listening any more.
+    let _ = feed.blocking_send(last);
+}
+
+/// All that `work` reads is one state of the file.
+fn in_read<T>(connection: &Connection, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    connection.execute_batch("BEGIN").explain(|| "begin to read".into())?;
+    let result = work();
+    connection.execute_batch("ROLLBACK").explain(|| "end reading".into())?;
+    result
+}
+
+fn split(connection: &Connection, table: &TableSchema, rows_per_range: u64) -> Result<Vec<Range>> {
+    let plan = Plan::new(connection, table)?;
+    let order = Order::new(connection, &plan)?;
+    // Sorting by something else than what is stored would sort the whole table for each range.
+    if !order.is_stored() {
         return Ok(vec![Range::Whole]);
     }
-    let names = shape.keys.iter().map(|key| key.name.clone()).collect::<Vec<_>>().join(", ");
-    let statement = format!(
-        "SELECT {names} FROM (SELECT {names}, row_number() OVER (ORDER BY {names}) AS \"rowferry place\" FROM {}) \
-         WHERE \"rowferry place\" % {} = 0 ORDER BY \"rowferry place\"",
-        shape.table,
-        rows_per_range.max(1)
-    );
-    let failed = |error| writer.failed(format!("cut table {} into ranges", table.name), error);
-    let mut statement = writer.connection.prepare(&statement).map_err(failed)?;
-    let mut rows = statement.query([]).map_err(failed)?;
-    let (mut ranges, mut after) = (Vec::new(), None);
-    while let Some(row) = rows.next().map_err(failed)? {
-        let key = key_of(row, &shape.keys).map_err(failed)?;
-        ranges.push(Range::Keys { after: after.replace(key.clone()), upto: Some(key) });
+    let what = || format!("cut {} into ranges", plan.table);
+    let keys = quoted_list(plan.key_columns().map(|column| column.name.as_str()));
+    let next = |after: Option<&Key>| -> Result<Option<Key>> {
+        let sql = format!(
+            "SELECT {keys} FROM {}{} ORDER BY {} LIMIT 1 OFFSET {}",
+            quoted(&plan.table),
+            order.clause(after.is_some(), false, 1),
+            order.list(),
+            rows_per_range.max(1) - 1
+        );
+        let mut statement = connection.prepare_cached(&sql).explain(what)?;
+        order.bind(&mut statement, after, None, 1)?;
+        let mut rows = statement.raw_query();
+        let Some(row) = rows.next().explain(what)? else {
+            return Ok(None);
+        };
+        key_of(&plan, row).map(Some)
+    };
+    let mut ranges = Vec::new();
+    let mut after = None;
+    while let Some(upto) = next(after.as_ref())? {
+        ranges.push(Range::Keys { after: after.take(), upto: Some(upto.clone()) });
+        after = Some(upto);
     }
     ranges.push(Range::Keys { after, upto: None });
     Ok(ranges)
 }
 
+fn key_of(plan: &Plan, row: &Row<'_>) -> Result<Key> {
+    let mut cells = Vec::new();
+    for (at, column) in plan.key_columns().enumerate() {
+        cells.push(key_text(column.kind, row.get_ref(at).explain(|| format!("read a key of {}", plan.table))?));
+    }
+    Ok(Key::from_cells(cells.iter().map(|cell| cell.as_deref().map_or(Cell::Null, Cell::Text))))
+}
+
 fn read(
-    writer: &mut Writer,
+    connection: &Connection,
     table: &TableSchema,
     range: &Range,
     ordered: bool,
-    sender: &mpsc::Sender<Result<Block>>,
+    feed: &mpsc::Sender<Fed>,
 ) -> Result<()> {
-    let shape = Shape::new(writer, table)?;
-    if shape.columns.len() != table.columns.len() {
-        let lacks: Vec<&str> = table
-            .columns
-            .iter()
-            .map(|column| column.name.as_str())
-            .filter(|name| !shape.columns.iter().any(|have| have.name == quote(name)))
-            .collect();
-        return Err(Error::new(ErrorKind::Schema, format!("read table {}: it has no column {}", table.name, lacks.join(", "))));
+    let plan = Plan::new(connection, table)?;
+    if let Some(at) = plan.columns.iter().position(Option::is_none) {
+        let column = &table.columns[at].name;
+        return Err(Error::new(ErrorKind::Schema, format!("read {}: it has no column {column}", plan.table)));
     }
-    let failed = |error| from_sqlite(&writer.path, format!("read table {}", table.name), error);
-    let names = shape.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>().join(", ");
-    let keys = shape.keys.iter().map(|key| key.name.clone()).collect::<Vec<_>>().join(", ");
-    let order = if ordered { format!(" ORDER BY {keys}") } else { String::new() };
-    let mut out = Blocks { sender, buffer: BytesMut::new(), rows: 0 };
-    let mut scratch = Vec::new();
-    if let Range::Set(keys) = range {
-        let text = format!("SELECT {names} FROM {} WHERE {}", shape.table, shape.is_key(1));
-        let mut statement = writer.connection.prepare_cached(&text).map_err(failed)?;
-        for key in keys {
-            shape.bind_key(&mut statement, 1, key, &mut scratch).map_err(failed)?;
-            if !out.add(statement.raw_query(), &shape).map_err(failed)? {
+    let what = || format!("read {}", plan.table);
+    let columns = quoted_list(plan.present().map(|(_, column)| column.name.as_str()));
+    let select = format!("SELECT {columns} FROM {}", quoted(&plan.table));
+    let mut out = Output { plan: &plan, feed, block: BytesMut::new(), rows: 0 };
+    match range {
+        Range::Set(keys) => {
+            let mut keys: Vec<&Key> = keys.iter().collect();
+            if ordered {
+                let orders: Vec<KeyOrder> = table.key_columns().map(|column| KeyOrder::of(&column.ty)).collect();
+                keys.sort_by(|a, b| compare(a, b, &orders));
+            }
+            let sql = format!("{select} WHERE {}", plan.where_key_apart());
+            let mut statement = connection.prepare_cached(&sql).explain(what)?;
+            for key in keys {
+                plan.bind_key(&mut statement, key, &mut Vec::new())?;
+                if !out.rows(&mut statement)? {
+                    return Ok(());
+                }
+            }
+        }
+        Range::Whole | Range::Keys { .. } | Range::Native(_) => {
+            let (after, upto) = match range {
+                Range::Keys { after, upto } => (after.as_ref(), upto.as_ref()),
+                _ => (None, None),
+            };
+            let order = Order::new(connection, &plan)?;
+            let by = if ordered { format!(" ORDER BY {}", order.list()) } else { String::new() };
+            let sql = format!("{select}{}{by}", order.clause(after.is_some(), upto.is_some(), 1));
+            let mut statement = connection.prepare_cached(&sql).explain(what)?;
+            order.bind(&mut statement, after, upto, 1)?;
+            if !out.rows(&mut statement)? {
                 return Ok(());
             }
         }
-    } else {
-        let (condition, keys) = shape.in_range(range).unwrap_or(("true".into(), Vec::new()));
-        let text = format!("SELECT {names} FROM {} WHERE {condition}{order}", shape.table);
-        let mut statement = writer.connection.prepare_cached(&text).map_err(failed)?;
-        for (index, key) in keys.into_iter().enumerate() {
-            let first = index * shape.keys.len() + 1;
-            shape.bind_key(&mut statement, first, key, &mut scratch).map_err(failed)?;
-        }
-        out.add(statement.raw_query(), &shape).map_err(failed)?;
     }
     out.send();
     Ok(())
 }
 
-/// Gathers rows into blocks.
-struct Blocks<'a> {
-    sender: &'a mpsc::Sender<Result<Block>>,
-    buffer: BytesMut,
+fn compare(a: &Key, b: &Key, orders: &[KeyOrder]) -> Ordering {
+    for ((a, b), order) in a.cells().zip(b.cells()).zip(orders) {
+        let ordering = match (a, b) {
+            (Cell::Text(a) | Cell::Raw(a), Cell::Text(b) | Cell::Raw(b)) => order.compare(a, b),
+            (a, b) => (a == Cell::Null).cmp(&(b == Cell::Null)),
+        };
+        if ordering != Ordering::Equal {
+            return ordering;
+        }
+    }
+    Ordering::Equal
+}
+
+/// Rows on their way into blocks.
+struct Output<'a> {
+    plan: &'a Plan,
+    feed: &'a mpsc::Sender<Fed>,
+    block: BytesMut,
     rows: u64,
 }
 
-impl Blocks<'_> {
-    /// `false` if nobody wants more.
-    fn add(&mut self, mut rows: rusqlite::Rows<'_>, shape: &Shape) -> rusqlite::Result<bool> {
-        while let Some(row) = rows.next()? {
-            for (index, column) in shape.columns.iter().enumerate() {
-                if index > 0 {
-                    self.buffer.put_u8(b'\t');
+impl Output<'_> {
+    /// Appends all rows of a statement whose parameters are bound; `false` if nobody listens any more.
+    fn rows(&mut self, statement: &mut Statement<'_>) -> Result<bool> {
+        let what = || format!("read {}", self.plan.table);
+        let mut rows = statement.raw_query();
+        while let Some(row) = rows.next().explain(what)? {
+            for (at, (_, column)) in self.plan.present().enumerate() {
+                if at > 0 {
+                    self.block.put_u8(b'\t');
                 }
-                put(column.storage, row.get_ref(index)?, &mut self.buffer);
+                put(column.kind, row.get_ref(at).explain(what)?, &mut self.block);
             }
-            self.buffer.put_u8(b'\n');
+            self.block.put_u8(b'\n');
             self.rows += 1;
-            if self.buffer.len() >= BLOCK_BYTES && !self.send() {
+            if self.block.len() >= BLOCK_BYTES && !self.send() {
                 return Ok(false);
             }
         }
@@ -184,7 +260,12 @@ impl Blocks<'_> {
     }
 
     fn send(&mut self) -> bool {
-        let block = Block { data: self.buffer.split().freeze(), rows: std::mem::take(&mut self.rows) };
-        block.rows == 0 || self.sender.blocking_send(Ok(block)).is_ok()
+        let rows = std::mem::take(&mut self.rows);
+        if rows == 0 {
+            return true;
+        }
+        let data = std::mem::take(&mut self.block).freeze();
+        self.block.reserve(BLOCK_BYTES + BLOCK_BYTES / 8);
+        self.feed.blocking_send(Fed::Rows(Block { data, rows })).is_ok()
     }
 }

@@ -61,9 +61,7 @@ impl Stream<'_> {
     async fn reroute(&mut self, name: &TableName) -> Result<()> {
         let route = {
             let lives = self.env.lives.lock();
-            lives.get(name).map(|life| {
-                (life.chosen.source.schema.clone(), life.chosen.target.clone(), life.is_open())
-            })
+            lives.get(name).map(|life| (life.chosen.source.schema.clone(), life.chosen.target.clone(), life.is_open()))
         };
         if let Some((read, target, open)) = route {
             self.router.set(read, target.clone(), open);
@@ -78,7 +76,10 @@ impl Stream<'_> {
         if self.target_open {
             return Err(Error::new(
                 ErrorKind::Transient,
-                format!("{} changed its form inside a large transaction: read it again under the new form", pending.table),
+                format!(
+                    "{} changed its form inside a large transaction: read it again under the new form",
+                    pending.table
+                ),
             ));
         }
         let form = self.env.lives.lock().get(&pending.table).map(|life| life.chosen.target.clone());

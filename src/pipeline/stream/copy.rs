@@ -2,10 +2,10 @@
 //! then.
 
 use super::{Done, Stream};
+use crate::pipeline::Request;
 use crate::pipeline::life::Slice;
 use crate::pipeline::session::{self, RESYNC};
 use crate::pipeline::worker::Worker;
-use crate::pipeline::Request;
 use rowferry_api::{Created, Error, ErrorKind, Finding, Key, Range, Replaced, Result, TableName};
 use rowferry_state::TableState;
 use std::collections::{HashMap, HashSet};
@@ -49,9 +49,8 @@ impl Stream<'_> {
                 return Some(Task::Copy(name.clone(), index));
             }
         }
-        let pending = lives.iter().find(|(name, life)| {
-            life.state == TableState::Pending && !self.copy.starting.contains(*name)
-        });
+        let pending =
+            lives.iter().find(|(name, life)| life.state == TableState::Pending && !self.copy.starting.contains(*name));
         if let Some((name, _)) = pending {
             return Some(Task::Start(name.clone()));
         }
@@ -80,7 +79,7 @@ impl Stream<'_> {
                 Some(worker) => worker,
                 None => {
                     let env = self.env;
-                    Box::new(Worker::open(&*env.source, &*env.target, &env.config.name).await?)
+                    Worker::open(&*env.source, &*env.target, &env.config.name).await?
                 }
             };
             self.copying += 1;
@@ -90,7 +89,7 @@ impl Stream<'_> {
         Ok(())
     }
 
-    fn spawn(&mut self, mut worker: Box<Worker>, task: Task) {
+    fn spawn(&mut self, mut worker: Worker, task: Task) {
         let board = self.env.board.clone();
         let rows_per_slice = self.env.config.slice_rows;
         let mut lives = self.env.lives.lock();
@@ -102,7 +101,7 @@ impl Stream<'_> {
                 self.copy.starting.insert(name.clone());
                 self.jobs.spawn(async move {
                     let result = worker.start_table(&read, &target, rows_per_slice).await;
-                    Done::Started(worker, name, result)
+                    Done::Started(Box::new(worker), name, result)
                 });
             }
             Task::Copy(name, index) => {
@@ -111,7 +110,7 @@ impl Stream<'_> {
                 let range = slice.range.clone();
                 self.jobs.spawn(async move {
                     let result = worker.copy(&read, &target, &range, &board).await;
-                    Done::Copied(worker, name, index, result)
+                    Done::Copied(Box::new(worker), name, index, result)
                 });
             }
             Task::Finish(name) => {
@@ -121,7 +120,7 @@ impl Stream<'_> {
                 self.copy.finishing.insert(name.clone());
                 self.jobs.spawn(async move {
                     let result = worker.finish(&target).await;
-                    Done::Finished(worker, name, result)
+                    Done::Finished(Box::new(worker), name, result)
                 });
             }
         }
@@ -131,16 +130,16 @@ impl Stream<'_> {
         self.copying -= 1;
         match done {
             Done::Started(worker, name, result) => {
-                self.workers.push(worker);
+                self.workers.push(*worker);
                 self.copy.starting.remove(&name);
                 self.started(&name, result).await
             }
             Done::Copied(worker, name, index, result) => {
-                self.workers.push(worker);
+                self.workers.push(*worker);
                 self.copied(&name, index, result).await
             }
             Done::Finished(worker, name, result) => {
-                self.workers.push(worker);
+                self.workers.push(*worker);
                 self.copy.finishing.remove(&name);
                 self.finished(&name, result).await
             }

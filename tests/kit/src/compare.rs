@@ -67,11 +67,7 @@ pub async fn source_tables(source: &Database, target: &Target<'_>) -> Vec<Pair> 
         let [schema, name] = row.try_into().unwrap();
         let (schema, name) = (schema.unwrap(), name.unwrap());
         let there = target.default_name(&schema, &name);
-        Pair {
-            source: (schema, name),
-            target: there,
-            columns: Vec::new(),
-        }
+        Pair { source: (schema, name), target: there, columns: Vec::new() }
     };
     source.query_text(sql).await.into_iter().map(pair).collect()
 }
@@ -130,21 +126,10 @@ pub async fn structure_differences(source: &Database, target: &Database, pairs: 
                  AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u', 'x'))"
             );
             let sql = format!("{SESSION} {constraints} UNION ALL {indexes} ORDER BY 1");
-            sides.push(
-                database
-                    .query_text(&sql)
-                    .await
-                    .into_iter()
-                    .map(|row| row[0].clone().unwrap())
-                    .collect(),
-            );
+            sides.push(database.query_text(&sql).await.into_iter().map(|row| row[0].clone().unwrap()).collect());
         }
         let there = sides.pop().unwrap();
-        found.extend(row_differences(
-            &format!("structure of {schema}.{name}"),
-            sides.pop().unwrap(),
-            there,
-        ));
+        found.extend(row_differences(&format!("structure of {schema}.{name}"), sides.pop().unwrap(), there));
     }
     found
 }
@@ -153,11 +138,7 @@ async fn column_differences(target: &Database, pair: &Pair, expected: &[Column])
     let form = |column: &Column| format!("{} {} not null: {}", column.name, column.full_type, column.not_null);
     let there = columns_of(target, &pair.target.0, &pair.target.1).await;
     let name = format!("columns of {}.{}", pair.source.0, pair.source.1);
-    row_differences(
-        &name,
-        expected.iter().map(form).collect(),
-        there.iter().map(form).collect(),
-    )
+    row_differences(&name, expected.iter().map(form).collect(), there.iter().map(form).collect())
 }
 
 async fn columns_of(database: &Database, schema: &str, name: &str) -> Vec<Column> {
@@ -194,16 +175,8 @@ async fn rows(
     columns: &[Column],
 ) -> Result<Vec<Vec<Option<String>>>, String> {
     let list: Vec<_> = columns.iter().map(|column| quoted(&column.name)).collect();
-    let sql = format!(
-        "{SESSION} SELECT {} FROM {}.{}",
-        list.join(", "),
-        quoted(schema),
-        quoted(name)
-    );
-    database
-        .try_query_text(&sql)
-        .await
-        .map_err(|error| format!("{error:?}"))
+    let sql = format!("{SESSION} SELECT {} FROM {}.{}", list.join(", "), quoted(schema), quoted(name));
+    database.try_query_text(&sql).await.map_err(|error| format!("{error:?}"))
 }
 
 /// Rows of one side only, with their number: `+` is at the target only, `-` at the source only.
@@ -221,19 +194,14 @@ fn row_differences(name: &str, here: Vec<String>, there: Vec<String>) -> Vec<Str
     };
     let mut shown: Vec<_> = counts.into_iter().take(SHOWN).map(show).collect();
     if total > 0 {
-        shown.insert(
-            0,
-            format!("{name}: {total} differ, {many_here} at the source, {many_there} at the target"),
-        );
+        shown.insert(0, format!("{name}: {total} differ, {many_here} at the source, {many_there} at the target"));
     }
     shown
 }
 
 fn join(row: &[Option<String>]) -> String {
-    let cells: Vec<_> = row
-        .iter()
-        .map(|cell| cell.as_ref().map_or("NULL".to_owned(), |text| format!("{text:?}")))
-        .collect();
+    let cells: Vec<_> =
+        row.iter().map(|cell| cell.as_ref().map_or("NULL".to_owned(), |text| format!("{text:?}"))).collect();
     cells.join(" | ")
 }
 

@@ -50,9 +50,7 @@ impl Database {
 
     /// The rows of a query, all values as the server's text. Statements without rows may stand before it.
     pub async fn query_text(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        self.try_query_text(sql)
-            .await
-            .unwrap_or_else(|error| panic!("{error:?} in: {sql}"))
+        self.try_query_text(sql).await.unwrap_or_else(|error| panic!("{error:?} in: {sql}"))
     }
 
     /// The same, with the error for the caller.
@@ -62,19 +60,13 @@ impl Database {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
-        Ok(rows
-            .map(|row| (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
-            .collect())
+        Ok(rows.map(|row| (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect()).collect())
     }
 
     /// The single value of a query; panics if there is none or it is NULL.
     pub async fn value(&self, sql: &str) -> String {
         let rows = self.query_text(sql).await;
-        rows.into_iter()
-            .flatten()
-            .next()
-            .flatten()
-            .unwrap_or_else(|| panic!("no value from: {sql}"))
+        rows.into_iter().flatten().next().flatten().unwrap_or_else(|| panic!("no value from: {sql}"))
     }
 }
 
@@ -88,11 +80,8 @@ impl Drop for Database {
             tokio::spawn(connection);
             // A slot cannot go while a walsender holds it; one that lets go only later is left to the server's end.
             let slots = format!("pg_replication_slots WHERE database = '{name}'");
-            let _ = client
-                .simple_query(&format!(
-                    "SELECT pg_terminate_backend(active_pid) FROM {slots} AND active"
-                ))
-                .await;
+            let _ =
+                client.simple_query(&format!("SELECT pg_terminate_backend(active_pid) FROM {slots} AND active")).await;
             for _ in 0..50 {
                 let sql = format!("SELECT pg_drop_replication_slot(slot_name) FROM {slots}");
                 if client.simple_query(&sql).await.is_ok() {
@@ -114,10 +103,7 @@ async fn connect(url: &str) -> Client {
 /// Runs a future to its end, also from inside another runtime.
 pub(crate) fn block_on<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
     let worker = std::thread::spawn(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("build a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("build a runtime");
         runtime.block_on(future)
     });
     worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -109,29 +109,16 @@ impl Postgres {
     }
 
     fn given(url: &str) -> Self {
-        let (url, query) = url
-            .split_once('?')
-            .map_or((url, String::new()), |(url, query)| (url, format!("?{query}")));
-        let authority = url
-            .split_once("://")
-            .unwrap_or_else(|| panic!("ROWFERRY_TEST_PG is no URL: {url}"))
-            .1;
+        let (url, query) = url.split_once('?').map_or((url, String::new()), |(url, query)| (url, format!("?{query}")));
+        let authority = url.split_once("://").unwrap_or_else(|| panic!("ROWFERRY_TEST_PG is no URL: {url}")).1;
         let end = url.len() - authority.len() + authority.find('/').unwrap_or(authority.len());
-        Self {
-            base_url: url[..end].to_owned(),
-            url_suffix: query,
-            own: None,
-        }
+        Self { base_url: url[..end].to_owned(), url_suffix: query, own: None }
     }
 
     fn start_with(options: &Options) -> Self {
         let folder = std::env::temp_dir().join(format!("rowferry-pg-{}", unique()));
         template::own_folder(&folder);
-        let mut own = Own {
-            port: 0,
-            watcher: Watcher::new(&folder),
-            folder,
-        };
+        let mut own = Own { port: 0, watcher: Watcher::new(&folder), folder };
         template::copy_to(&own.folder.join("data"));
         if options.tls {
             make_certificates(&own.folder);
@@ -139,11 +126,7 @@ impl Postgres {
         write_hba(&own.folder, options);
         own.start(options);
         let base_url = format!("postgres://{SUPERUSER}@127.0.0.1:{}", own.port);
-        Self {
-            base_url,
-            url_suffix: String::new(),
-            own: Some(own),
-        }
+        Self { base_url, url_suffix: String::new(), own: Some(own) }
     }
 
     /// A URL of a database here, for the superuser, over TCP.
@@ -191,35 +174,21 @@ impl Postgres {
 
     /// Stops the server as an operator would and starts it again on the same port. Private servers only.
     pub fn restart(&self) {
-        assert!(
-            pg_ctl(&self.own().folder, &["-w", "-m", "fast", "restart"]),
-            "restart PostgreSQL: {}",
-            self.log()
-        );
+        assert!(pg_ctl(&self.own().folder, &["-w", "-m", "fast", "restart"]), "restart PostgreSQL: {}", self.log());
     }
 
     /// Ends the server without a clean shutdown; [`start_again`](Self::start_again) lets it recover. Private servers only.
     pub fn kill(&self) {
-        assert!(
-            pg_ctl(&self.own().folder, &["-w", "-m", "immediate", "stop"]),
-            "kill PostgreSQL: {}",
-            self.log()
-        );
+        assert!(pg_ctl(&self.own().folder, &["-w", "-m", "immediate", "stop"]), "kill PostgreSQL: {}", self.log());
     }
 
     /// Starts the server after [`kill`](Self::kill), on the same port.
     pub fn start_again(&self) {
-        assert!(
-            pg_ctl(&self.own().folder, &["-w", "start"]),
-            "start PostgreSQL again: {}",
-            self.log()
-        );
+        assert!(pg_ctl(&self.own().folder, &["-w", "start"]), "start PostgreSQL again: {}", self.log());
     }
 
     fn own(&self) -> &Own {
-        self.own
-            .as_ref()
-            .expect("only for a server of our own: use Postgres::start, not the shared one")
+        self.own.as_ref().expect("only for a server of our own: use Postgres::start, not the shared one")
     }
 }
 
@@ -255,15 +224,8 @@ impl Watcher {
             "$1" -D "$2/data" -m immediate -w stop >/dev/null 2>&1
             rm -rf "$2""#;
         let mut command = template::command("/bin/sh");
-        command
-            .args(["-c", SCRIPT, "rowferry-testkit-watcher"])
-            .arg(template::bin_dir().join("pg_ctl"))
-            .arg(folder);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0);
+        command.args(["-c", SCRIPT, "rowferry-testkit-watcher"]).arg(template::bin_dir().join("pg_ctl")).arg(folder);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         Self(command.spawn().expect("start the watcher of a server"))
     }
 }
@@ -277,12 +239,7 @@ impl Drop for Watcher {
 
 fn pg_ctl(folder: &Path, args: &[&str]) -> bool {
     let mut command = template::command(template::bin_dir().join("pg_ctl"));
-    command
-        .arg("-D")
-        .arg(folder.join("data"))
-        .arg("-l")
-        .arg(folder.join("server.log"))
-        .args(args);
+    command.arg("-D").arg(folder.join("data")).arg("-l").arg(folder.join("server.log")).args(args);
     // The server inherits these: pipes would keep a caller waiting that reads them to the end.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().expect("run pg_ctl").success()
@@ -294,29 +251,16 @@ fn log_of(folder: &Path) -> String {
 
 fn write_conf(folder: &Path, port: u16, options: &Options) {
     let port = port.to_string();
-    let place = [
-        ("port", port.as_str()),
-        ("unix_socket_directories", folder.to_str().expect("a UTF-8 path")),
-    ];
-    let tls = [
-        ("ssl", "on"),
-        ("ssl_cert_file", "../server.crt"),
-        ("ssl_key_file", "../server.key"),
-    ];
-    let given = options
-        .settings
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let place = [("port", port.as_str()), ("unix_socket_directories", folder.to_str().expect("a UTF-8 path"))];
+    let tls = [("ssl", "on"), ("ssl_cert_file", "../server.crt"), ("ssl_key_file", "../server.key")];
+    let given = options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let tls = tls.into_iter().filter(|_| options.tls);
     append_conf(folder, SETTINGS.iter().copied().chain(place).chain(tls).chain(given));
 }
 
 /// The last line of a setting wins.
 fn append_conf<'a>(folder: &Path, settings: impl Iterator<Item = (&'a str, &'a str)>) {
-    let mut conf = fs::OpenOptions::new()
-        .append(true)
-        .open(folder.join("data/postgresql.conf"))
-        .expect("open conf");
+    let mut conf = fs::OpenOptions::new().append(true).open(folder.join("data/postgresql.conf")).expect("open conf");
     for (name, value) in settings {
         writeln!(conf, "{name} = '{}'", value.replace('\'', "''")).expect("write postgresql.conf");
     }
@@ -348,9 +292,5 @@ fn make_certificates(folder: &Path) {
 pub(crate) fn unique() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let nanos = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.subsec_nanos());
-    format!(
-        "{}-{}-{nanos:x}",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("{}-{}-{nanos:x}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }

@@ -40,13 +40,7 @@ impl Ended {
     /// Panics unless the exit code is this one.
     #[track_caller]
     pub fn expect_code(&self, code: i32) -> &Self {
-        assert_eq!(
-            self.code,
-            Some(code),
-            "exit code; stdout: {}\nstderr: {}",
-            self.stdout,
-            tail(&self.stderr)
-        );
+        assert_eq!(self.code, Some(code), "exit code; stdout: {}\nstderr: {}", self.stdout, tail(&self.stderr));
         self
     }
 
@@ -54,11 +48,7 @@ impl Ended {
     #[track_caller]
     pub fn expect_stderr(&self, texts: &[&str]) -> &Self {
         for text in texts {
-            assert!(
-                self.stderr.contains(text),
-                "\"{text}\" is not in stderr: {}",
-                tail(&self.stderr)
-            );
+            assert!(self.stderr.contains(text), "\"{text}\" is not in stderr: {}", tail(&self.stderr));
         }
         self
     }
@@ -67,11 +57,7 @@ impl Ended {
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| {
-            panic!(
-                "stdout is no JSON ({error}): {}\nstderr: {}",
-                self.stdout,
-                tail(&self.stderr)
-            )
+            panic!("stdout is no JSON ({error}): {}\nstderr: {}", self.stdout, tail(&self.stderr))
         })
     }
 }
@@ -79,10 +65,7 @@ impl Ended {
 impl Rowferry {
     /// A new folder with this configuration. `binary` is `env!("CARGO_BIN_EXE_rowferry")` in the root's tests.
     pub fn new(binary: impl AsRef<Path>, config: &str) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("rowferry-test-")
-            .tempdir()
-            .expect("create a folder");
+        let folder = tempfile::Builder::new().prefix("rowferry-test-").tempdir().expect("create a folder");
         let this = Self {
             binary: binary.as_ref().to_owned(),
             folder,
@@ -136,12 +119,7 @@ impl Rowferry {
     #[track_caller]
     pub fn json(&self, args: &[&str]) -> (i32, Value) {
         let ended = self.command(&[args, &["--json"]].concat());
-        (
-            ended
-                .code
-                .unwrap_or_else(|| panic!("ended by a signal: {}", tail(&ended.stderr))),
-            ended.json(),
-        )
+        (ended.code.unwrap_or_else(|| panic!("ended by a signal: {}", tail(&ended.stderr))), ended.json())
     }
 
     /// `run --until-caught-up`; panics unless it exits 0 without an ERROR line.
@@ -177,13 +155,7 @@ impl Rowferry {
             .stderr(File::create(&stderr).expect("create a file"))
             .spawn()
             .unwrap_or_else(|error| panic!("start {}: {error}", self.binary.display()));
-        Running {
-            rowferry: self,
-            child,
-            stdout,
-            stderr,
-            args: args.join(" "),
-        }
+        Running { rowferry: self, child, stdout, stderr, args: args.join(" ") }
     }
 
     /// Panics if a log has an ERROR line that was not announced, or speaks of a panic.
@@ -223,11 +195,7 @@ impl Running<'_> {
     #[track_caller]
     pub fn kill9(mut self) -> Ended {
         if let Some(status) = self.child.try_wait().expect("look at the process") {
-            panic!(
-                "rowferry {} had ended by itself with {status}: {}",
-                self.args,
-                tail(&self.stderr())
-            );
+            panic!("rowferry {} had ended by itself with {status}: {}", self.args, tail(&self.stderr()));
         }
         self.child.kill().expect("kill rowferry");
         self.child.wait().expect("wait for rowferry");
@@ -246,9 +214,7 @@ impl Running<'_> {
 
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("/bin/kill")
-            .args(["-s", name, &self.pid().to_string()])
-            .status();
+        let sent = Command::new("/bin/kill").args(["-s", name, &self.pid().to_string()]).status();
         assert!(sent.expect("run kill").success(), "send SIG{name} to rowferry");
     }
 
@@ -260,12 +226,7 @@ impl Running<'_> {
             if let Some(status) = self.child.try_wait().expect("look at the process") {
                 return self.ended(status.code());
             }
-            assert!(
-                Instant::now() < deadline,
-                "rowferry {} does not end: {}",
-                self.args,
-                tail(&self.stderr())
-            );
+            assert!(Instant::now() < deadline, "rowferry {} does not end: {}", self.args, tail(&self.stderr()));
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -277,11 +238,7 @@ impl Running<'_> {
         let mut last = Value::Null;
         loop {
             if let Some(status) = self.child.try_wait().expect("look at the process") {
-                panic!(
-                    "rowferry {} ended with {status} before {what}: {}",
-                    self.args,
-                    tail(&self.stderr())
-                );
+                panic!("rowferry {} ended with {status} before {what}: {}", self.args, tail(&self.stderr()));
             }
             let ended = self.rowferry.command(&["status", "--json"]);
             if let Ok(document) = serde_json::from_str::<Value>(&ended.stdout) {
@@ -290,11 +247,7 @@ impl Running<'_> {
                     return last;
                 }
             }
-            assert!(
-                Instant::now() < deadline,
-                "no {what}: {last:#}\n{}",
-                tail(&self.stderr())
-            );
+            assert!(Instant::now() < deadline, "no {what}: {last:#}\n{}", tail(&self.stderr()));
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -308,20 +261,13 @@ impl Running<'_> {
     /// The most memory that it ever held, from `/proc`.
     pub fn peak_memory_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("read /proc/PID/status");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmHWM:"))
-            .expect("VmHWM in /proc/PID/status");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("VmHWM in /proc/PID/status");
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     fn ended(&self, code: Option<i32>) -> Ended {
         let stdout = String::from_utf8_lossy(&fs::read(&self.stdout).unwrap_or_default()).into_owned();
-        Ended {
-            code,
-            stdout,
-            stderr: self.stderr(),
-        }
+        Ended { code, stdout, stderr: self.stderr() }
     }
 }
 

@@ -18,17 +18,10 @@ fn read(file: &Path, table: &str, columns: &[Column]) -> rusqlite::Result<Vec<Ve
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     // SQLite takes a quoted name that it does not know for a string: a qualified one it refuses.
-    let list: Vec<_> = columns
-        .iter()
-        .map(|column| format!("{0}.{1}", quoted(table), quoted(&column.name)))
-        .collect();
+    let list: Vec<_> = columns.iter().map(|column| format!("{0}.{1}", quoted(table), quoted(&column.name))).collect();
     let mut statement = connection.prepare(&format!("SELECT {} FROM {}", list.join(", "), quoted(table)))?;
     let row = |row: &rusqlite::Row<'_>| {
-        columns
-            .iter()
-            .enumerate()
-            .map(|(at, column)| Ok(actual(&column.base_type, row.get_ref(at)?)))
-            .collect()
+        columns.iter().enumerate().map(|(at, column)| Ok(actual(&column.base_type, row.get_ref(at)?))).collect()
     };
     statement.query_map([], row)?.collect()
 }
@@ -41,10 +34,7 @@ fn actual(base_type: &str, value: ValueRef<'_>) -> Option<String> {
         ValueRef::Real(number) => format!("real {:016x}", number.to_bits()),
         ValueRef::Text(text) => format!("text {}", String::from_utf8_lossy(text)),
         ValueRef::Blob(bytes) => {
-            format!(
-                "blob {}",
-                bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-            )
+            format!("blob {}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
         }
     })
 }

@@ -22,18 +22,14 @@ pub(crate) fn bin_dir() -> &'static Path {
         }
         let version = |dir: &Path| dir.parent()?.file_name()?.to_str()?.parse::<u32>().ok();
         let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-        let newest = debian
-            .map(|entry| entry.path().join("bin"))
-            .filter(|dir| dir.join("initdb").exists());
+        let newest = debian.map(|entry| entry.path().join("bin")).filter(|dir| dir.join("initdb").exists());
         if let Some(dir) = newest.max_by_key(|dir| version(dir)) {
             return dir;
         }
         let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path)
-            .find(|dir| dir.join("initdb").exists())
-            .unwrap_or_else(|| {
-                panic!("no PostgreSQL server on this machine: apt-get install postgresql, or set ROWFERRY_PG_BIN")
-            })
+        std::env::split_paths(&path).find(|dir| dir.join("initdb").exists()).unwrap_or_else(|| {
+            panic!("no PostgreSQL server on this machine: apt-get install postgresql, or set ROWFERRY_PG_BIN")
+        })
     })
 }
 
@@ -55,23 +51,14 @@ pub(crate) fn command(program: impl AsRef<Path>) -> Command {
 
 /// Runs a command to its end; panics with what it said if it failed.
 pub(crate) fn run(command: &mut Command) {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("start {command:?}: {error}"));
+    let output = command.output().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
     let said = [output.stdout, output.stderr].concat();
-    assert!(
-        output.status.success(),
-        "{command:?} failed: {}",
-        String::from_utf8_lossy(&said)
-    );
+    assert!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&said));
 }
 
 /// A new folder that only the server's user reads and writes.
 pub(crate) fn own_folder(path: &Path) {
-    fs::DirBuilder::new()
-        .mode(0o700)
-        .create(path)
-        .unwrap_or_else(|error| panic!("create {path:?}: {error}"));
+    fs::DirBuilder::new().mode(0o700).create(path).unwrap_or_else(|error| panic!("create {path:?}: {error}"));
     if let Some((uid, gid)) = other_user() {
         chown(path, Some(uid), Some(gid)).unwrap();
     }
@@ -93,32 +80,21 @@ pub(crate) fn copy_to(to: &Path) {
 }
 
 fn template() -> PathBuf {
-    let version = Command::new(bin_dir().join("postgres"))
-        .arg("--version")
-        .output()
-        .expect("run postgres --version");
-    let version: String = String::from_utf8_lossy(&version.stdout)
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || *c == '.')
-        .collect();
+    let version = Command::new(bin_dir().join("postgres")).arg("--version").output().expect("run postgres --version");
+    let version: String =
+        String::from_utf8_lossy(&version.stdout).chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
     let cache = std::env::temp_dir().join(format!("rowferry-testkit-{}", our_uid()));
     if !cache.exists() {
         // Another process may create it in between: what counts is the check below.
         let _ = fs::DirBuilder::new().mode(0o755).create(&cache);
     }
     let owner = fs::symlink_metadata(&cache).unwrap_or_else(|error| panic!("look at {cache:?}: {error}"));
-    assert!(
-        owner.is_dir() && owner.uid() == our_uid(),
-        "{cache:?} is not our folder: remove it"
-    );
+    assert!(owner.is_dir() && owner.uid() == our_uid(), "{cache:?} is not our folder: remove it");
     let done = cache.join(&version);
     if done.exists() {
         return done;
     }
-    let mine = tempfile::Builder::new()
-        .prefix("init-")
-        .tempdir_in(&cache)
-        .expect("create a folder for initdb");
+    let mine = tempfile::Builder::new().prefix("init-").tempdir_in(&cache).expect("create a folder for initdb");
     if let Some((uid, gid)) = other_user() {
         chown(mine.path(), Some(uid), Some(gid)).unwrap();
     }
@@ -135,33 +111,12 @@ fn template() -> PathBuf {
 fn initdb(data: &Path) {
     let initdb = |locale: &[&str]| {
         let mut command = command(bin_dir().join("initdb"));
-        command
-            .args([
-                "--username",
-                SUPERUSER,
-                "--auth",
-                "trust",
-                "--encoding",
-                "UTF8",
-                "--no-sync",
-                "-D",
-            ])
-            .arg(data);
+        command.args(["--username", SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--no-sync", "-D"]).arg(data);
         command.args(locale);
         command
     };
-    let by_language = [
-        "--locale",
-        "C.UTF-8",
-        "--locale-provider",
-        "icu",
-        "--icu-locale",
-        "en-US",
-    ];
-    if initdb(&by_language)
-        .output()
-        .is_ok_and(|output| output.status.success())
-    {
+    let by_language = ["--locale", "C.UTF-8", "--locale-provider", "icu", "--icu-locale", "en-US"];
+    if initdb(&by_language).output().is_ok_and(|output| output.status.success()) {
         return;
     }
     let _ = fs::remove_dir_all(data);
@@ -176,10 +131,7 @@ fn other_user() -> Option<(u32, u32)> {
             return None;
         }
         let users = fs::read_to_string("/etc/passwd").expect("read /etc/passwd");
-        let nobody = users
-            .lines()
-            .find(|line| line.starts_with("nobody:"))
-            .expect("a user nobody in /etc/passwd");
+        let nobody = users.lines().find(|line| line.starts_with("nobody:")).expect("a user nobody in /etc/passwd");
         let mut fields = nobody.split(':').skip(2).map(|field| field.parse().unwrap());
         Some((fields.next().unwrap(), fields.next().unwrap()))
     })

@@ -20,29 +20,14 @@ async fn postgres_with_postgres() {
     let target = Target::Postgres(&copy);
     let pairs = source_tables(&source, &target).await;
     assert_eq!(differences(&source, target, &pairs).await, Vec::<String>::new());
-    assert_eq!(
-        structure_differences(&source, &copy, &pairs).await,
-        Vec::<String>::new()
-    );
+    assert_eq!(structure_differences(&source, &copy, &pairs).await, Vec::<String>::new());
 
-    copy.execute("UPDATE t SET s = NULL WHERE id = 2; DROP INDEX t_s; ALTER TABLE t ALTER n TYPE numeric(11,2)")
-        .await;
+    copy.execute("UPDATE t SET s = NULL WHERE id = 2; DROP INDEX t_s; ALTER TABLE t ALTER n TYPE numeric(11,2)").await;
     let found = differences(&source, target, &pairs).await.join("\n");
-    assert!(
-        found.contains("public.t: 2 differ, 3 at the source, 3 at the target"),
-        "{found}"
-    );
+    assert!(found.contains("public.t: 2 differ, 3 at the source, 3 at the target"), "{found}");
     let found = structure_differences(&source, &copy, &pairs).await;
-    assert!(
-        found.contains(&"columns of public.t: - n numeric(10,2) not null: false".to_owned()),
-        "{found:?}"
-    );
-    assert!(
-        found
-            .iter()
-            .any(|line| line.starts_with("structure of public.t: - i CREATE USING btree")),
-        "{found:?}"
-    );
+    assert!(found.contains(&"columns of public.t: - n numeric(10,2) not null: false".to_owned()), "{found:?}");
+    assert!(found.iter().any(|line| line.starts_with("structure of public.t: - i CREATE USING btree")), "{found:?}");
 }
 
 #[tokio::test]

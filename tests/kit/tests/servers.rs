@@ -10,12 +10,8 @@ use std::time::Duration;
 
 #[tokio::test]
 async fn databases_are_separate() {
-    let (a, b) = (
-        Postgres::shared().create_database("kit"),
-        Postgres::shared().create_database("kit"),
-    );
-    a.execute("CREATE TABLE t (x int); INSERT INTO t VALUES (1), (NULL)")
-        .await;
+    let (a, b) = (Postgres::shared().create_database("kit"), Postgres::shared().create_database("kit"));
+    a.execute("CREATE TABLE t (x int); INSERT INTO t VALUES (1), (NULL)").await;
     let rows = a.query_text("SELECT x FROM t ORDER BY x").await;
     assert_eq!(rows, [[Some("1".to_owned())], [None]]);
     assert!(b.try_execute("SELECT * FROM t").await.is_err());
@@ -39,11 +35,8 @@ async fn a_private_server_restarts_and_recovers() {
 
 #[tokio::test]
 async fn hba_and_tls() {
-    let server = Options::new()
-        .tls()
-        .hba("hostssl all alice all scram-sha-256")
-        .hba("host all alice all reject")
-        .start();
+    let server =
+        Options::new().tls().hba("hostssl all alice all scram-sha-256").hba("host all alice all reject").start();
     let database = server.create_database("kit");
     database.execute("CREATE ROLE alice LOGIN PASSWORD 'secret'").await;
     let refused = tokio_postgres::connect(&server.url_as("alice:secret", "postgres"), tokio_postgres::NoTls).await;
@@ -71,10 +64,7 @@ fn a_server_ends_with_a_killed_process() {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let said = lines
-        .map(Result::unwrap)
-        .find(|line| line.contains("folder "))
-        .expect("the child names its folder");
+    let said = lines.map(Result::unwrap).find(|line| line.contains("folder ")).expect("the child names its folder");
     let folder = PathBuf::from(said.split_once("folder ").unwrap().1);
     assert!(folder.join("data/postmaster.pid").exists());
     child.kill().unwrap();

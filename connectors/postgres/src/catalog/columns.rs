@@ -6,23 +6,35 @@ use rowferry_api::{Column, Fill, Generated, Result, Type};
 use std::collections::HashMap;
 use tokio_postgres::{Client, Row};
 
-/// The base type is what a domain ends in; defaults that need a sequence, function or operator of the user are not carried.
+/// The base type is what a domain ends in. A default travels if it needs nothing but what every server has, and types, which
+/// travel too. A partitioned table keeps no value for older rows: its leaves do, and count where all of them agree.
 const COLUMNS: &str = "
     WITH RECURSIVE base AS (
-        SELECT t.oid, t.oid AS base FROM pg_type t WHERE t.typtype <> 'd'
+        SELECT t.oid, t.oid AS base, false AS has_default FROM pg_type t WHERE t.typtype <> 'd'
         UNION ALL
-        SELECT t.oid, b.base FROM pg_type t JOIN base b ON b.oid = t.typbasetype WHERE t.typtype = 'd')
-    SELECT a.attrelid, a.attnum::int4, a.attname, format_type(a.atttypid, a.atttypmod), bt.typname, bt.typtype::text,
-           bt.typnamespace = 'pg_catalog'::regnamespace, a.attnotnull, a.attidentity::text, a.attgenerated::text,
-           pg_get_expr(d.adbin, d.adrelid), a.attmissingval::text, a.atthasmissing, a.atttypid,
-           NOT EXISTS (SELECT FROM pg_depend p WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
-                       AND p.refclassid <> 'pg_type'::regclass
-                       AND NOT (p.refclassid = 'pg_class'::regclass AND p.refobjid = a.attrelid)),
-           coalesce(et.typtype::text, ''), coalesce(et.typname, '')
+        SELECT t.oid, b.base, b.has_default OR t.typdefault IS NOT NULL
+        FROM base b JOIN pg_type t ON t.typbasetype = b.oid AND t.typtype = 'd')
+    SELECT a.attrelid, a.attnum::int4, a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid,
+           bt.typname, bt.typtype::text, bt.typnamespace = 'pg_catalog'::regnamespace,
+           et.typname, et.typtype::text, et.typnamespace = 'pg_catalog'::regnamespace,
+           NOT a.attnotnull OR unproven.conkey IS NOT NULL,
+           a.attidentity::text, a.attgenerated::text, pg_get_expr(d.adbin, d.adrelid),
+           d.oid IS NOT NULL AND NOT EXISTS (
+               SELECT FROM pg_depend p WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid AND p.deptype = 'n'
+               AND p.refclassid <> 'pg_type'::regclass AND NOT (p.refclassid = 'pg_class'::regclass AND p.refobjid = a.attrelid)),
+           CASE WHEN a.atthasmissing THEN a.attmissingval::text
+                WHEN c.relkind = 'p' AND d.oid IS NOT NULL THEN (
+                    SELECT CASE WHEN bool_and(l.atthasmissing) THEN min(l.attmissingval::text) END
+                    FROM pg_partition_tree(c.oid) p JOIN pg_attribute l ON l.attrelid = p.relid AND l.attname = a.attname
+                    WHERE p.isleaf HAVING min(l.attmissingval::text) = max(l.attmissingval::text)) END,
+           b.has_default
     FROM pg_attribute a
+    JOIN pg_class c ON c.oid = a.attrelid
     JOIN base b ON b.oid = a.atttypid JOIN pg_type bt ON bt.oid = b.base
-    LEFT JOIN pg_type et ON et.oid = bt.typelem AND bt.typcategory = 'A'
+    LEFT JOIN pg_type et ON et.oid = bt.typelem AND et.typarray = bt.oid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    LEFT JOIN pg_constraint unproven ON unproven.conrelid = a.attrelid AND unproven.contype = 'n'
+         AND NOT unproven.convalidated AND unproven.conkey = ARRAY[a.attnum]
     WHERE a.attrelid = ANY($1) AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attrelid, a.attnum";
 
@@ -42,7 +54,7 @@ pub(super) async fn load(client: &Client, tables: &[u32], logs_generated: bool) 
     let mut all: HashMap<u32, Columns> = HashMap::new();
     for row in &rows {
         let table = all.entry(row.get(0)).or_default();
-        table.type_oids.push(row.get(13));
+        table.type_oids.push(row.get(4));
         let column = column(row);
         let logged = column.generated.as_ref().is_none_or(|generated| generated.stored && logs_generated);
         if logged { table.carried.push(column) } else { table.computed.push(column) }
@@ -51,8 +63,8 @@ pub(super) async fn load(client: &Client, tables: &[u32], logs_generated: bool) 
 }
 
 fn column(row: &Row) -> Column {
-    let (attidentity, attgenerated): (String, String) = (row.get(8), row.get(9));
-    let expression: Option<String> = row.get(10);
+    let (attidentity, attgenerated): (String, String) = (row.get(12), row.get(13));
+    let expression: Option<String> = row.get(14);
     let ty = common_type(row);
     let counts = expression.as_deref().is_some_and(|text| text.starts_with("nextval("));
     let identity = matches!(ty, Type::Int { .. }) && (!attidentity.is_empty() || counts);
@@ -60,11 +72,12 @@ fn column(row: &Row) -> Column {
         ("", _) | (_, None) => None,
         (kind, Some(expression)) => Some(Generated { expression: expression.clone(), stored: kind == "s" }),
     };
-    let portable: bool = row.get(14);
-    let missing: Option<String> = row.get::<_, bool>(12).then(|| row.get(11)).flatten();
+    let portable: bool = row.get(15);
+    let missing: Option<String> = row.get(16);
+    let fills = expression.is_some() || !attidentity.is_empty() || row.get::<_, bool>(17);
     let fill = match missing.as_deref().and_then(only_element) {
         Some(value) => Fill::Value(value),
-        None if expression.is_some() || !attidentity.is_empty() => Fill::Unknown,
+        None if fills => Fill::Unknown,
         None => Fill::Null,
     };
     Column {
@@ -72,7 +85,7 @@ fn column(row: &Row) -> Column {
         name: row.get(2),
         ty,
         native: row.get(3),
-        nullable: !row.get::<_, bool>(7),
+        nullable: row.get(11),
         default: expression.filter(|_| portable && generated.is_none() && !counts),
         identity,
         generated,
@@ -81,17 +94,9 @@ fn column(row: &Row) -> Column {
 }
 
 fn common_type(row: &Row) -> Type {
-    let (name, kind): (String, String) = (row.get(4), row.get(5));
-    let (element_kind, element): (String, String) = (row.get(15), row.get(16));
-    match (kind.as_str(), element_kind.as_str()) {
-        ("e", _) => Type::Enum,
-        (_, "e") => Type::Array(Box::new(Type::Enum)),
-        (_, "b") if name.starts_with('_') => Type::Array(Box::new(types::of_name(&element))),
-        (_, "b" | "d" | "c" | "r" | "m") if name.starts_with('_') => Type::Array(Box::new(Type::Other)),
-        ("b", _) if row.get(6) => types::of_name(&name),
-        // citext is text with another comparison.
-        ("b", _) if name == "citext" => Type::Text,
-        _ => Type::Other,
+    match row.get::<_, Option<String>>(8) {
+        Some(element) => Type::Array(Box::new(types::of(&element, &row.get::<_, String>(9), row.get(10)))),
+        None => types::of(&row.get::<_, String>(5), &row.get::<_, String>(6), row.get(7)),
     }
 }
 
@@ -116,6 +121,7 @@ mod tests {
     #[test]
     fn the_only_element_of_an_array() {
         assert_eq!(only_element("{5}").unwrap(), "5");
+        assert_eq!(only_element(r#"{""}"#).unwrap(), "");
         assert_eq!(only_element(r#"{"a \"b\" \\ c"}"#).unwrap(), r#"a "b" \ c"#);
         assert_eq!(only_element(r#"{"{1,2}"}"#).unwrap(), "{1,2}");
         assert_eq!(only_element("5"), None);

@@ -1,30 +1,57 @@
 //! Types of the user that columns need at a target: enums, domains, composites, ranges, and what extensions bring.
 
-use crate::connection::from_pg;
+use crate::connection::{from_pg, quote_name};
 use rowferry_api::{Result, TableName, TypeDef, TypeDefKind};
 use std::collections::{HashMap, HashSet};
 use tokio_postgres::{Client, Row};
 
-/// Every type that is not PostgreSQL's own, its elements, and the types that it is made of.
-const TYPES: &str = "
-    SELECT t.oid, n.nspname, t.typname, t.typtype::text, t.typelem,
-           (SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-            WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
-              AND d.refclassid = 'pg_extension'::regclass),
-           ARRAY(SELECT l.enumlabel::text FROM pg_enum l WHERE l.enumtypid = t.oid ORDER BY l.enumsortorder),
-           t.typbasetype, format_type(t.typbasetype, t.typtypmod), t.typnotnull,
-           ARRAY(SELECT pg_get_constraintdef(c.oid) FROM pg_constraint c WHERE c.contypid = t.oid AND c.contype = 'c' ORDER BY c.conname),
-           ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
-           ARRAY(SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
-           ARRAY(SELECT a.atttypid FROM pg_attribute a WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
-           r.rngsubtype, format_type(r.rngsubtype, NULL),
-           CASE WHEN r.rngsubdiff::oid <> 0 AND p.pronamespace = 'pg_catalog'::regnamespace THEN p.proname END
-    FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-    LEFT JOIN pg_range r ON r.rngtypid = t.oid
-    LEFT JOIN pg_proc p ON p.oid = r.rngsubdiff
-    WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%'
-      AND (t.typtype <> 'c' OR EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c')
-           OR EXISTS (SELECT FROM pg_attribute a WHERE a.atttypid = t.oid))";
+/// What a type `n` is made of: an array's element, a domain's base, a composite's fields, a range's subtype, a multirange's
+/// range (which has a name for it from PostgreSQL 14 on).
+const PARTS: &str = "
+    SELECT t.typelem FROM pg_type t WHERE t.oid = n.oid AND t.typelem <> 0
+    UNION ALL SELECT t.typbasetype FROM pg_type t WHERE t.oid = n.oid AND t.typbasetype <> 0
+    UNION ALL SELECT a.atttypid FROM pg_type t JOIN pg_attribute a ON a.attrelid = t.typrelid
+              WHERE t.oid = n.oid AND t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE r.rngtypid = n.oid
+    UNION ALL SELECT r.rngtypid FROM pg_range r WHERE (to_jsonb(r)->>'rngmultitypid')::oid = n.oid";
+
+/// The types of `$1` that are not PostgreSQL's own, and those that they are made of. A domain's check is carried if it needs
+/// nothing but what every server has.
+fn statement() -> String {
+    format!(
+        "WITH RECURSIVE need(oid) AS (
+             SELECT unnest($1::oid[])
+             UNION
+             SELECT p.part FROM need n CROSS JOIN LATERAL ({PARTS}) AS p(part))
+         SELECT t.oid, n.nspname, t.typname, t.typtype::text, x.extname, ARRAY({PARTS}),
+                ARRAY(SELECT l.enumlabel::text FROM pg_enum l WHERE l.enumtypid = t.oid ORDER BY l.enumsortorder),
+                format_type(nullif(t.typbasetype, 0), t.typtypmod), t.typnotnull,
+                ARRAY(SELECT pg_get_constraintdef(c.oid) FROM pg_constraint c
+                      WHERE c.contypid = t.oid AND c.contype = 'c' AND c.convalidated AND NOT EXISTS (
+                          SELECT FROM pg_depend p WHERE p.classid = 'pg_constraint'::regclass AND p.objid = c.oid
+                          AND p.deptype = 'n' AND p.refclassid <> 'pg_type'::regclass)
+                      ORDER BY c.conname),
+                ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = t.typrelid AND t.typtype = 'c'
+                      AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
+                ARRAY(SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a WHERE a.attrelid = t.typrelid
+                      AND t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
+                format_type(r.rngsubtype, NULL),
+                (SELECT quote_ident(pn.nspname) || '.' || quote_ident(p.proname) FROM pg_proc p
+                 JOIN pg_namespace pn ON pn.oid = p.pronamespace WHERE p.oid = r.rngsubdiff AND pn.nspname = 'pg_catalog'),
+                (SELECT quote_ident(o.opcname) FROM pg_opclass o WHERE o.oid = r.rngsubopc AND NOT o.opcdefault
+                 AND o.opcnamespace = 'pg_catalog'::regnamespace),
+                (SELECT quote_ident(c.collname) FROM pg_collation c JOIN pg_type s ON s.oid = r.rngsubtype
+                 WHERE c.oid = r.rngcollation AND c.oid <> s.typcollation AND c.collnamespace = 'pg_catalog'::regnamespace),
+                (SELECT m.typname::text FROM pg_type m WHERE m.oid = (to_jsonb(r)->>'rngmultitypid')::oid)
+         FROM need JOIN pg_type t ON t.oid = need.oid
+         CROSS JOIN LATERAL (SELECT t.oid, s.nspname FROM pg_namespace s WHERE s.oid = t.typnamespace) n
+         LEFT JOIN pg_range r ON r.rngtypid = t.oid
+         LEFT JOIN pg_depend d ON d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+              AND d.refclassid = 'pg_extension'::regclass
+         LEFT JOIN pg_extension x ON x.oid = d.refobjid
+         WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%'"
+    )
+}
 
 /// A type, and the types that it is made of.
 pub(super) struct Known {
@@ -32,41 +59,57 @@ pub(super) struct Known {
     made_of: Vec<u32>,
 }
 
-pub(super) async fn load(client: &Client) -> Result<HashMap<u32, Known>> {
-    let rows = client.query(TYPES, &[]).await.map_err(|error| from_pg("read the catalog's types", error))?;
+/// The user's types among these, and all that they are made of, by oid.
+pub(super) async fn load(client: &Client, used: &[u32]) -> Result<HashMap<u32, Known>> {
+    let rows =
+        client.query(&statement(), &[&used]).await.map_err(|error| from_pg("read the catalog's types", error))?;
     Ok(rows.iter().map(|row| (row.get(0), known(row))).collect())
 }
 
 fn known(row: &Row) -> Known {
     let name = TableName::new(row.get::<_, String>(1), row.get::<_, String>(2));
-    let extension: Option<String> = row.get(5);
-    let def = |kind| Some(TypeDef { name: name.clone(), kind });
-    if let Some(extension) = extension {
-        return Known { def: def(TypeDefKind::Extension { extension }), made_of: Vec::new() };
+    if let Some(extension) = row.get::<_, Option<String>>(4) {
+        return Known { def: Some(TypeDef { name, kind: TypeDefKind::Extension { extension } }), made_of: Vec::new() };
     }
-    match row.get::<_, String>(3).as_str() {
-        "e" => Known { def: def(TypeDefKind::Enum { labels: row.get(6) }), made_of: Vec::new() },
-        "d" => Known {
-            def: def(TypeDefKind::Domain { base: row.get(8), not_null: row.get(9), checks: row.get(10) }),
-            made_of: vec![row.get(7)],
-        },
+    let kind = match row.get::<_, String>(3).as_str() {
+        "e" => Some(TypeDefKind::Enum { labels: row.get(6) }),
+        "d" => row.get::<_, Option<String>>(7).map(|base| TypeDefKind::Domain {
+            base,
+            not_null: row.get(8),
+            checks: row.get::<_, Vec<Option<String>>>(9).into_iter().flatten().collect(),
+        }),
         "c" => {
-            let (names, types): (Vec<String>, Vec<String>) = (row.get(11), row.get(12));
-            let fields = names.into_iter().zip(types).collect();
-            Known { def: def(TypeDefKind::Composite { fields }), made_of: row.get(13) }
+            let (names, types): (Vec<String>, Vec<String>) = (row.get(10), row.get(11));
+            Some(TypeDefKind::Composite { fields: names.into_iter().zip(types).collect() })
         }
-        "r" => {
-            let subtype: String = row.get(15);
-            let diff: Option<String> = row.get(16);
-            let options = match diff {
-                Some(diff) => format!("SUBTYPE = {subtype}, SUBTYPE_DIFF = pg_catalog.{diff}"),
-                None => format!("SUBTYPE = {subtype}"),
-            };
-            Known { def: def(TypeDefKind::Range { options }), made_of: vec![row.get(14)] }
-        }
-        // An array is made of its element; anything else of the user comes from C code and cannot be carried.
-        _ => Known { def: None, made_of: vec![row.get(4)] },
-    }
+        "r" => Some(TypeDefKind::Range { options: range_options(row, &name) }),
+        // Arrays and multiranges come with what they are made of; the rest is C code, which cannot be carried.
+        _ => None,
+    };
+    Known { def: kind.map(|kind| TypeDef { name, kind }), made_of: row.get(5) }
+}
+
+fn range_options(row: &Row, name: &TableName) -> String {
+    let text = |index: usize| row.get::<_, Option<String>>(index);
+    let in_catalog = |name: String| format!("pg_catalog.{name}");
+    // The name that PostgreSQL gives by itself need not be said, so that a server without multiranges can make the type.
+    let usual = match name.name.contains("range") {
+        true => name.name.replacen("range", "multirange", 1),
+        false => format!("{}_multirange", name.name),
+    };
+    let multirange = text(16).filter(|multirange| *multirange != usual);
+    let options = [
+        ("SUBTYPE", text(12)),
+        ("SUBTYPE_OPCLASS", text(14).map(in_catalog)),
+        ("COLLATION", text(15).map(in_catalog)),
+        ("SUBTYPE_DIFF", text(13)),
+        (
+            "MULTIRANGE_TYPE_NAME",
+            multirange.map(|multirange| format!("{}.{}", quote_name(&name.schema), quote_name(&multirange))),
+        ),
+    ];
+    let given = options.into_iter().filter_map(|(option, value)| Some(format!("{option} = {}", value?)));
+    given.collect::<Vec<_>>().join(", ")
 }
 
 /// What columns of these types need, each after what it is made of.

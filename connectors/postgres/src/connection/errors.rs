@@ -174,31 +174,21 @@ impl ServerError {
 fn meaning(state: &SqlState) -> (ErrorKind, Option<&'static str>) {
     let code = state.code();
     match (code.get(..2).unwrap_or_default(), code) {
-        ("28", _) => (
-            ErrorKind::Denied,
-            Some("Check user, password and the server's pg_hba.conf."),
-        ),
+        ("28", _) => (ErrorKind::Denied, Some("Check user, password and the server's pg_hba.conf.")),
         (_, "3D000") => (ErrorKind::Denied, Some("Check the database's name in the URL.")),
-        (_, "42501") => (
-            ErrorKind::Denied,
-            Some("Grant the right to the user, or connect as one who has it."),
-        ),
+        (_, "42501") => (ErrorKind::Denied, Some("Grant the right to the user, or connect as one who has it.")),
         ("40", _) | (_, "55P03" | "57014") => (ErrorKind::Transient, None),
         (_, "55006") => (ErrorKind::Busy, None),
         (_, "23505") => (ErrorKind::Unique, None),
-        (_, "25006") => (
-            ErrorKind::Config,
-            Some("The server is read-only (a standby, or default_transaction_read_only)."),
-        ),
+        (_, "25006") => {
+            (ErrorKind::Config, Some("The server is read-only (a standby, or default_transaction_read_only)."))
+        }
         (_, "55000") => (ErrorKind::Config, None),
         (_, "53300") => (
             ErrorKind::Unreachable,
             Some("Raise max_connections (or the limit of the role or database), or close other connections."),
         ),
-        (_, "53100") => (
-            ErrorKind::Unreachable,
-            Some("The server's disk is full: make room there."),
-        ),
+        (_, "53100") => (ErrorKind::Unreachable, Some("The server's disk is full: make room there.")),
         // 25P03 and 25P04 are timeouts that end a whole session.
         ("08" | "53" | "57" | "58", _) | (_, "25P03" | "25P04") => (ErrorKind::Unreachable, None),
         // 54000: a value too large for an index; 44000: a view's check; P0001: a trigger's refusal.
@@ -272,10 +262,8 @@ mod tests {
 
     #[test]
     fn a_connection_that_ends_is_unreachable_and_a_bad_certificate_is_not() {
-        let ended = io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "peer closed connection without sending TLS close_notify",
-        );
+        let ended =
+            io::Error::new(io::ErrorKind::UnexpectedEof, "peer closed connection without sending TLS close_notify");
         assert_eq!(Failure::from(ended).into_error("read").kind(), ErrorKind::Unreachable);
         let bad = io::Error::new(
             io::ErrorKind::InvalidData,

@@ -59,29 +59,21 @@ fn from_url(text: &str, tls: &mut TlsParameters) -> Result<String> {
     };
     let mut kept = Vec::new();
     for pair in text[query_at + 1..].split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair
-            .split_once('=')
-            .ok_or_else(|| malformed("a parameter has no value"))?;
+        let (name, value) = pair.split_once('=').ok_or_else(|| malformed("a parameter has no value"))?;
         let name = known_name(name)?;
         if !tls.take(name, &percent_decoded(value)) {
             kept.push(format!("{name}={value}"));
         }
     }
     let base = &text[..query_at];
-    Ok(if kept.is_empty() {
-        base.to_owned()
-    } else {
-        format!("{base}?{}", kept.join("&"))
-    })
+    Ok(if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) })
 }
 
 fn from_pairs(text: &str, tls: &mut TlsParameters) -> Result<String> {
     let mut kept = String::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
-        let (name, after) = rest
-            .split_once('=')
-            .ok_or_else(|| malformed("it is neither a URL nor key=value pairs"))?;
+        let (name, after) = rest.split_once('=').ok_or_else(|| malformed("it is neither a URL nor key=value pairs"))?;
         let (value, after) = pair_value(after.trim_start())?;
         let name = known_name(name.trim_end())?;
         if !tls.take(name, &value) {
@@ -106,11 +98,7 @@ fn pair_value(text: &str) -> Result<(String, &str)> {
             char => value.push(char),
         }
     }
-    if quoted {
-        Err(malformed("a quoted value does not end"))
-    } else {
-        Ok((value, ""))
-    }
+    if quoted { Err(malformed("a quoted value does not end")) } else { Ok((value, "")) }
 }
 
 fn percent_decoded(text: &str) -> String {
@@ -146,14 +134,8 @@ mod tests {
     fn a_url_keeps_what_is_not_ours() {
         let (rest, tls) = taken("postgres://u:p?w@h/db?sslmode=verify-ca&application_name=x&sslrootcert=%2Fa%20b.pem");
         assert_eq!(rest, "postgres://u:p?w@h/db?application_name=x");
-        assert_eq!(
-            (tls.mode.as_deref(), tls.root.as_deref()),
-            (Some("verify-ca"), Some("/a b.pem"))
-        );
-        assert_eq!(
-            taken("postgres://h/db?keepalives_count=2").0,
-            "postgres://h/db?keepalives_retries=2"
-        );
+        assert_eq!((tls.mode.as_deref(), tls.root.as_deref()), (Some("verify-ca"), Some("/a b.pem")));
+        assert_eq!(taken("postgres://h/db?keepalives_count=2").0, "postgres://h/db?keepalives_retries=2");
     }
 
     #[test]

@@ -15,11 +15,7 @@ pub(crate) fn quote_table(name: &TableName) -> String {
 /// A text, whatever is in it and whatever `standard_conforming_strings` says.
 pub(crate) fn quote_text(text: &str) -> String {
     let quoted = quote_command_text(text);
-    if quoted.contains('\\') {
-        format!(" E{}", quoted.replace('\\', "\\\\"))
-    } else {
-        quoted
-    }
+    if quoted.contains('\\') { format!(" E{}", quoted.replace('\\', "\\\\")) } else { quoted }
 }
 
 /// A text in a replication command, whose grammar has no escapes but the doubled quote.

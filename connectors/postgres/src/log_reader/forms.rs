@@ -65,21 +65,14 @@ impl Form {
     }
 
     fn change(&self, op: Op) -> Event {
-        Event::Change(Change {
-            table: self.table.clone(),
-            op,
-        })
+        Event::Change(Change { table: self.table.clone(), op })
     }
 
     /// Rows whose keys are NULL could not be told apart at the target. Only a key from the configuration can be NULL.
     fn refuse_null_key(&self, row: &Row) -> Result<()> {
         let key = &self.table.key;
         let is_null = |(index, cell): (usize, Cell<'_>)| cell == Cell::Null && key.contains(&index);
-        if self.key_may_be_null && row.cells().enumerate().any(is_null) {
-            Err(lacks_key(&self.table))
-        } else {
-            Ok(())
-        }
+        if self.key_may_be_null && row.cells().enumerate().any(is_null) { Err(lacks_key(&self.table)) } else { Ok(()) }
     }
 
     /// The new row, with the old one's cells where the log says unchanged and the old one carries them.
@@ -95,10 +88,7 @@ impl Form {
         let key = match self.defect {
             Some(Defect::NoKey) => return Ok(Key::from_cells([])),
             Some(Defect::NotLogged) => None,
-            None => self
-                .keys
-                .key(row)
-                .filter(|key| key.cells().all(|cell| cell != Cell::Null)),
+            None => self.keys.key(row).filter(|key| key.cells().all(|cell| cell != Cell::Null)),
         };
         match key {
             Some(key) if row.as_bytes().len() > LARGE_ROW_BYTES => {
@@ -113,11 +103,7 @@ impl Form {
 fn lacks_key(table: &TableSchema) -> Error {
     let name = &table.name;
     let key: Vec<&str> = table.key_columns().map(|column| column.name.as_str()).collect();
-    let key = if key.is_empty() {
-        "that is configured".to_owned()
-    } else {
-        format!("({})", key.join(", "))
-    };
+    let key = if key.is_empty() { "that is configured".to_owned() } else { format!("({})", key.join(", ")) };
     Error::new(ErrorKind::Schema, format!("read a change of {name}: the log does not carry its whole key {key}, or a part is NULL"))
         .hint(format!(
             "The replica identity of {name} must hold the key: ALTER TABLE ... REPLICA IDENTITY FULL (or DEFAULT, where the key is \
@@ -137,12 +123,7 @@ pub(super) struct Forms {
 impl Forms {
     pub(super) fn new(client: Client, options: ConnectOptions, given: &[Arc<TableSchema>]) -> Self {
         let given = given.iter().map(|table| (table.name.clone(), table.clone())).collect();
-        Self {
-            client,
-            options,
-            given,
-            forms: HashMap::new(),
-        }
+        Self { client, options, given, forms: HashMap::new() }
     }
 
     /// How many cells a table's rows have.
@@ -152,10 +133,7 @@ impl Forms {
 
     pub(super) fn get(&mut self, oid: u32) -> Result<&mut Form> {
         self.forms.get_mut(&oid).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Protocol,
-                format!("read the log: table {oid} changes before it is described"),
-            )
+            Error::new(ErrorKind::Protocol, format!("read the log: table {oid} changes before it is described"))
         })
     }
 
@@ -170,11 +148,7 @@ impl Forms {
         let given = self.given.get(&name).cloned();
         let built = self.build(name, relation, given.as_deref()).await?;
         let defect = defect_of(&built, relation, given.is_some());
-        let known = [&earlier, &given]
-            .into_iter()
-            .flatten()
-            .find(|known| is_same_form(known, &built))
-            .cloned();
+        let known = [&earlier, &given].into_iter().flatten().find(|known| is_same_form(known, &built)).cloned();
         let table = known.unwrap_or_else(|| Arc::new(built));
         let is_news = earlier.is_none_or(|earlier| !Arc::ptr_eq(&earlier, &table));
         let form = Form {
@@ -202,13 +176,10 @@ impl Forms {
         let catalog = catalog.map(|table| (*table.schema).clone());
         let natives = self.natives(&relation.columns).await?;
         let named = relation.columns.iter().zip(natives);
-        let columns: Vec<Column> = named
-            .map(|(column, native)| column_of(column, native, catalog.as_ref()))
-            .collect();
+        let columns: Vec<Column> = named.map(|(column, native)| column_of(column, native, catalog.as_ref())).collect();
         let key = key_of(&columns, given, catalog.as_ref(), relation);
-        let (indexes, foreign_keys, types) = catalog
-            .map(|table| (table.indexes, table.foreign_keys, table.types))
-            .unwrap_or_default();
+        let (indexes, foreign_keys, types) =
+            catalog.map(|table| (table.indexes, table.foreign_keys, table.types)).unwrap_or_default();
         Ok(TableSchema {
             name,
             dialect: Dialect::Postgres,
@@ -236,15 +207,10 @@ impl Forms {
 
 /// A column of the message, as the catalog has it if it still does.
 fn column_of(column: &RelationColumn, native: String, catalog: Option<&TableSchema>) -> Column {
-    let mut have = catalog
-        .into_iter()
-        .flat_map(|table| table.columns.iter().chain(&table.computed));
+    let mut have = catalog.into_iter().flat_map(|table| table.columns.iter().chain(&table.computed));
     match have.find(|have| have.name == column.name && have.native == native) {
         // What the log carries is written like any other column.
-        Some(have) => Column {
-            generated: None,
-            ..have.clone()
-        },
+        Some(have) => Column { generated: None, ..have.clone() },
         None => Column {
             id: 0,
             name: column.name.clone(),

@@ -34,12 +34,8 @@ pub(super) async fn explain_start(client: &Client, name: &str, failure: Failure,
     let found = || slot::look(client, name);
     match code.as_str() {
         "55006" => match found().await {
-            Ok(Some(slot::Slot {
-                active_pid: Some(pid), ..
-            })) => slot::taken(name, pid),
-            _ => error.hint(format!(
-                "Another client reads slot \"{name}\". Stop it, or name another `slot`."
-            )),
+            Ok(Some(slot::Slot { active_pid: Some(pid), .. })) => slot::taken(name, pid),
+            _ => error.hint(format!("Another client reads slot \"{name}\". Stop it, or name another `slot`.")),
         },
         "42704" => lost(format!("{error}: the slot is gone")),
         "58P01" => lost(error.to_string()),
@@ -75,15 +71,9 @@ fn code_of(failure: &Failure) -> String {
 /// After how long the server hangs up on a silent client; `None`: never.
 pub(super) async fn sender_timeout(client: &Client) -> Result<Option<Duration>> {
     let row = client
-        .query_one(
-            "SELECT setting::int8 FROM pg_settings WHERE name = 'wal_sender_timeout'",
-            &[],
-        )
+        .query_one("SELECT setting::int8 FROM pg_settings WHERE name = 'wal_sender_timeout'", &[])
         .await
         .map_err(|error| from_pg("ask for wal_sender_timeout", error))?;
     let timeout_ms: i64 = row.get(0);
-    Ok(u64::try_from(timeout_ms)
-        .ok()
-        .filter(|timeout| *timeout > 0)
-        .map(Duration::from_millis))
+    Ok(u64::try_from(timeout_ms).ok().filter(|timeout| *timeout > 0).map(Duration::from_millis))
 }

@@ -43,10 +43,7 @@ impl Status {
             ask: Notify::new(),
             end: Notify::new(),
         });
-        Self {
-            task: tokio::spawn(write(writer, shared.clone(), every)),
-            shared,
-        }
+        Self { task: tokio::spawn(write(writer, shared.clone(), every)), shared }
     }
 
     /// Never goes back.
@@ -113,10 +110,7 @@ async fn write(mut writer: FrameWriter, shared: Arc<Shared>, every: Duration) {
 
 /// A standby status update. Written, flushed and applied are one to us: what is checkpointed.
 fn update(confirmed: u64, ask: bool) -> BytesMut {
-    let now = SystemTime::UNIX_EPOCH
-        .elapsed()
-        .unwrap_or_default()
-        .saturating_sub(Duration::from_secs(EPOCH_SECS));
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(Duration::from_secs(EPOCH_SECS));
     let mut frame = BytesMut::with_capacity(39);
     frame.put_u8(b'd');
     frame.put_u32(4 + 34);

@@ -71,14 +71,7 @@ pub(crate) struct FrameWriter {
 
 pub(super) fn split(socket: Box<dyn Stream>) -> (FrameReader, FrameWriter) {
     let (read, write) = tokio::io::split(socket);
-    (
-        FrameReader {
-            socket: read,
-            buffer: BytesMut::new(),
-            limit: LOGIN_FRAME_BYTES,
-        },
-        FrameWriter { socket: write },
-    )
+    (FrameReader { socket: read, buffer: BytesMut::new(), limit: LOGIN_FRAME_BYTES }, FrameWriter { socket: write })
 }
 
 impl FrameReader {
@@ -116,9 +109,7 @@ impl FrameReader {
         let [tag, len @ ..] = *header;
         let len = u32::from_be_bytes(len) as usize;
         if !(4..=self.limit).contains(&len) {
-            return Err(Failure::Protocol(format!(
-                "a message claims {len} bytes, which no PostgreSQL sends here"
-            )));
+            return Err(Failure::Protocol(format!("a message claims {len} bytes, which no PostgreSQL sends here")));
         }
         if self.buffer.len() < 1 + len {
             return Ok(None);
@@ -167,11 +158,7 @@ mod tests {
     }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(future)
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
     }
 
     proptest! {
@@ -218,21 +205,14 @@ mod tests {
         server.write_all(b"d\x3f\xff\xff\xffabc").await.unwrap();
         let waiting = tokio::time::timeout(std::time::Duration::from_millis(50), reader.next()).await;
         assert!(waiting.is_err(), "a row of 1 GiB may come");
-        assert!(
-            reader.buffer.capacity() <= 2 * READ_BYTES,
-            "{}",
-            reader.buffer.capacity()
-        );
+        assert!(reader.buffer.capacity() <= 2 * READ_BYTES, "{}", reader.buffer.capacity());
         let (mut reader, mut server) = pipe();
         reader.expect_rows();
         server.write_all(b"d\xff\xff\xff\xff").await.unwrap();
         assert!(matches!(reader.next().await, Err(Failure::Protocol(_))));
         let (mut reader, mut server) = pipe();
         server.write_all(b"R\x10\x00\x00\x00").await.unwrap();
-        assert!(
-            matches!(reader.next().await, Err(Failure::Protocol(_))),
-            "no login has 256 MiB"
-        );
+        assert!(matches!(reader.next().await, Err(Failure::Protocol(_))), "no login has 256 MiB");
     }
 
     #[tokio::test]
@@ -255,11 +235,7 @@ mod tests {
             }
         };
         assert_eq!(row.body, large);
-        assert!(
-            reader.buffer.capacity() <= 2 * READ_BYTES,
-            "{}",
-            reader.buffer.capacity()
-        );
+        assert!(reader.buffer.capacity() <= 2 * READ_BYTES, "{}", reader.buffer.capacity());
         assert_eq!(reader.next().await.unwrap().body, &b"next"[..]);
         drop(sending.await.unwrap());
         assert!(matches!(reader.next().await, Err(Failure::Broken(_))));
@@ -274,10 +250,7 @@ mod tests {
             held.push(reader.next().await.unwrap());
         }
         let first = held[0].body.as_ptr() as usize;
-        let same = held
-            .iter()
-            .filter(|frame| (frame.body.as_ptr() as usize).abs_diff(first) < READ_BYTES)
-            .count();
+        let same = held.iter().filter(|frame| (frame.body.as_ptr() as usize).abs_diff(first) < READ_BYTES).count();
         assert_eq!(same, 100, "each frame pins a buffer of its own");
     }
 }

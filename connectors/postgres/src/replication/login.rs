@@ -18,15 +18,9 @@ pub(super) async fn log_in(
     connection: &mut ReplicationConnection,
     end_point: Option<Vec<u8>>,
 ) -> Result<(), Failure> {
-    let password = || {
-        options
-            .password()
-            .ok_or_else(|| Failure::Login("the server asks for a password".into()))
-    };
+    let password = || options.password().ok_or_else(|| Failure::Login("the server asks for a password".into()));
     let unbound = || match options.channel_binding() {
-        ChannelBinding::Require => Err(Failure::Login(
-            "the server does not bind the login to the TLS session".into(),
-        )),
+        ChannelBinding::Require => Err(Failure::Login("the server does not bind the login to the TLS session".into())),
         _ => Ok(()),
     };
     let mut bound = false;
@@ -39,9 +33,7 @@ pub(super) async fn log_in(
             Message::AuthenticationOk => {
                 // A server that skips the last step of SCRAM has not shown that it knows the password.
                 if scram.is_some() && !proven {
-                    return Err(Failure::Login(
-                        "the server did not prove that it knows the password".into(),
-                    ));
+                    return Err(Failure::Login("the server did not prove that it knows the password".into()));
                 }
                 if !bound {
                     unbound()?;
@@ -57,9 +49,7 @@ pub(super) async fn log_in(
                 frontend::password_message(hash.as_bytes(), &mut reply)?;
             }
             Message::AuthenticationSasl(body) => {
-                let allowed = end_point
-                    .clone()
-                    .filter(|_| options.channel_binding() != ChannelBinding::Disable);
+                let allowed = end_point.clone().filter(|_| options.channel_binding() != ChannelBinding::Disable);
                 let (name, binding) = choose_mechanism(&body, allowed)?;
                 bound = name == sasl::SCRAM_SHA_256_PLUS;
                 if !bound {
@@ -74,11 +64,7 @@ pub(super) async fn log_in(
                 frontend::sasl_response(mechanism.message(), &mut reply)?;
             }
             Message::AuthenticationSaslFinal(body) => {
-                scram
-                    .as_mut()
-                    .ok_or_else(out_of_order)?
-                    .finish(body.data())
-                    .map_err(refused)?;
+                scram.as_mut().ok_or_else(out_of_order)?.finish(body.data()).map_err(refused)?;
                 proven = true;
             }
             Message::ReadyForQuery(_) => return Ok(()),
@@ -109,10 +95,9 @@ fn choose_mechanism(
         })
         .map_err(|error| Failure::Protocol(error.to_string()))?;
     match (plus, plain, end_point) {
-        (true, _, Some(end_point)) => Ok((
-            sasl::SCRAM_SHA_256_PLUS,
-            sasl::ChannelBinding::tls_server_end_point(end_point),
-        )),
+        (true, _, Some(end_point)) => {
+            Ok((sasl::SCRAM_SHA_256_PLUS, sasl::ChannelBinding::tls_server_end_point(end_point)))
+        }
         // We could bind but the server did not offer it: saying so lets it notice that somebody took the offer away.
         (false, true, Some(_)) => Ok((sasl::SCRAM_SHA_256, sasl::ChannelBinding::unrequested())),
         (_, true, None) => Ok((sasl::SCRAM_SHA_256, sasl::ChannelBinding::unsupported())),

@@ -39,28 +39,19 @@ fn server() -> &'static (Postgres, Database) {
         let database = server.create_database("login");
         let sql = format!("{ROLES} ALTER ROLE trusty SET wal_sender_timeout = '7s'");
         let made = database.try_execute(&sql);
-        std::thread::scope(|scope| scope.spawn(|| runtime().block_on(made)).join())
-            .unwrap()
-            .unwrap();
+        std::thread::scope(|scope| scope.spawn(|| runtime().block_on(made)).join()).unwrap().unwrap();
         (server, database)
     })
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 /// key=value text for a role, with what else a test needs.
 fn text(role: &str, more: &str) -> String {
     let (server, database) = server();
-    format!(
-        r"host=localhost hostaddr=127.0.0.1 port={} dbname={} user={role} {more}",
-        server.port(),
-        database.name()
-    )
+    format!(r"host=localhost hostaddr=127.0.0.1 port={} dbname={} user={role} {more}", server.port(), database.name())
 }
 
 const PASSWORD: &str = r"password='se cr\'et'";
@@ -77,10 +68,7 @@ async fn encrypted(text: &str) -> Result<bool, Error> {
         let mut connection = connect(&options).await?;
         let system = connection.query("IDENTIFY_SYSTEM").await.unwrap();
         assert_eq!(system[0][3].as_deref(), Some(options.database()));
-        let pid = connection
-            .query("SELECT ssl::text FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
-            .await
-            .unwrap();
+        let pid = connection.query("SELECT ssl::text FROM pg_stat_ssl WHERE pid = pg_backend_pid()").await.unwrap();
         Ok::<bool, Error>(pid[0][0].as_deref() == Some("true"))
     };
     match (ordinary.await, replication.await) {
@@ -89,11 +77,7 @@ async fn encrypted(text: &str) -> Result<bool, Error> {
             Ok(ordinary)
         }
         (Err(ordinary), Err(replication)) => {
-            assert_eq!(
-                ordinary.kind(),
-                replication.kind(),
-                "{text}: {ordinary} and {replication}"
-            );
+            assert_eq!(ordinary.kind(), replication.kind(), "{text}: {ordinary} and {replication}");
             assert!(replication.hint_text().is_some(), "{replication}");
             for error in [&ordinary, &replication] {
                 assert!(!format!("{error} {error:?}").contains("cr'et"), "{error}");
@@ -124,25 +108,9 @@ async fn every_login_works_with_and_without_tls() {
 #[tokio::test]
 async fn a_login_is_bound_to_its_tls_session() {
     let bound = format!("{PASSWORD} channel_binding=require");
-    assert!(
-        encrypted(&text("scram", &format!("{bound} sslmode=require")))
-            .await
-            .unwrap()
-    );
-    assert!(
-        encrypted(&text(
-            "scram",
-            &format!("{PASSWORD} channel_binding=disable sslmode=require")
-        ))
-        .await
-        .unwrap()
-    );
-    for (role, mode) in [
-        ("old", "require"),
-        ("clear", "require"),
-        ("trusty", "require"),
-        ("scram", "disable"),
-    ] {
+    assert!(encrypted(&text("scram", &format!("{bound} sslmode=require"))).await.unwrap());
+    assert!(encrypted(&text("scram", &format!("{PASSWORD} channel_binding=disable sslmode=require"))).await.unwrap());
+    for (role, mode) in [("old", "require"), ("clear", "require"), ("trusty", "require"), ("scram", "disable")] {
         let text = text(role, &format!("{bound} sslmode={mode}"));
         refused(encrypted(&text).await, ErrorKind::Denied);
     }
@@ -163,10 +131,7 @@ async fn a_login_that_fails_says_who_and_what_to_check() {
     let crowded = ConnectOptions::parse(&text("crowded", "")).unwrap().connect().await;
     assert_eq!(crowded.unwrap_err().kind(), ErrorKind::Unreachable);
     refused(encrypted(&text("only_tls", "sslmode=disable")).await, ErrorKind::Denied);
-    refused(
-        encrypted(&text("only_plain", "sslmode=require")).await,
-        ErrorKind::Denied,
-    );
+    refused(encrypted(&text("only_plain", "sslmode=require")).await, ErrorKind::Denied);
 }
 
 #[tokio::test]
@@ -193,10 +158,7 @@ async fn verify_ca_looks_at_the_authority_and_verify_full_at_the_name_too() {
     }
     assert!(encrypted(&at("other.example", "verify-ca", &ca)).await.unwrap());
     assert!(encrypted(&at("other.example", "require", &ca)).await.unwrap());
-    let text = refused(
-        encrypted(&at("other.example", "verify-full", &ca)).await,
-        ErrorKind::Config,
-    );
+    let text = refused(encrypted(&at("other.example", "verify-full", &ca)).await, ErrorKind::Config);
     assert!(text.contains("does not name this host"), "{text}");
 
     let folder = tempfile::tempdir().unwrap();
@@ -205,16 +167,10 @@ async fn verify_ca_looks_at_the_authority_and_verify_full_at_the_name_too() {
         let text = refused(encrypted(&at("localhost", mode, &stranger)).await, ErrorKind::Config);
         assert!(text.contains("authority that we do not trust"), "{text}");
     }
-    assert!(
-        encrypted(&at("localhost", "prefer", &stranger)).await.unwrap(),
-        "prefer verifies nothing"
-    );
+    assert!(encrypted(&at("localhost", "prefer", &stranger)).await.unwrap(), "prefer verifies nothing");
     let system = at("localhost", "verify-full", "system");
     refused(encrypted(&system).await, ErrorKind::Config);
-    refused(
-        encrypted(&at("localhost", "require", "system")).await,
-        ErrorKind::Config,
-    );
+    refused(encrypted(&at("localhost", "require", "system")).await, ErrorKind::Config);
 }
 
 #[tokio::test]
@@ -223,10 +179,7 @@ async fn a_server_s_own_self_signed_certificate_can_be_the_trusted_one() {
     let folder = tempfile::tempdir().unwrap();
     let made = self_signed(folder.path(), "/CN=localhost");
     // Written over what is there, so that owner and mode stay.
-    for (name, from) in [
-        ("server.crt", PathBuf::from(&made)),
-        ("server.key", folder.path().join("own.key")),
-    ] {
+    for (name, from) in [("server.crt", PathBuf::from(&made)), ("server.key", folder.path().join("own.key"))] {
         std::fs::write(server.socket_dir().join(name), std::fs::read(from).unwrap()).unwrap();
     }
     server.restart();
@@ -237,10 +190,7 @@ async fn a_server_s_own_self_signed_certificate_can_be_the_trusted_one() {
         )
     };
     assert!(encrypted(&at("localhost", "verify-ca")).await.unwrap());
-    assert!(
-        encrypted(&at("localhost", "verify-full")).await.unwrap(),
-        "its common name is the host"
-    );
+    assert!(encrypted(&at("localhost", "verify-full")).await.unwrap(), "its common name is the host");
     refused(encrypted(&at("other.example", "verify-full")).await, ErrorKind::Config);
 }
 
@@ -248,10 +198,7 @@ async fn a_server_s_own_self_signed_certificate_can_be_the_trusted_one() {
 async fn a_client_certificate_logs_in() {
     let folder = tempfile::tempdir().unwrap();
     let authority = server().0.socket_dir();
-    openssl(
-        folder.path(),
-        "req -new -newkey rsa:2048 -nodes -subj /CN=carol -keyout carol.key -out carol.csr",
-    );
+    openssl(folder.path(), "req -new -newkey rsa:2048 -nodes -subj /CN=carol -keyout carol.key -out carol.csr");
     let (ca, key) = (authority.join("ca.crt"), authority.join("ca.key"));
     let sign = format!(
         "x509 -req -in carol.csr -CA {} -CAkey {} -set_serial 7 -days 2 -out carol.crt",
@@ -260,10 +207,8 @@ async fn a_client_certificate_logs_in() {
     );
     openssl(folder.path(), &sign);
     let dir = folder.path().display();
-    let with = format!(
-        "sslmode=verify-full sslrootcert={} sslcert={dir}/carol.crt sslkey={dir}/carol.key",
-        ca.display()
-    );
+    let with =
+        format!("sslmode=verify-full sslrootcert={} sslcert={dir}/carol.crt sslkey={dir}/carol.key", ca.display());
     assert!(encrypted(&text("carol", &with)).await.unwrap());
     refused(encrypted(&text("carol", "sslmode=require")).await, ErrorKind::Denied);
     let stranger = self_signed(folder.path(), "/CN=carol");
@@ -283,10 +228,7 @@ async fn unix_sockets_are_plain_whatever_the_mode_says() {
         assert!(!encrypted(&by_parameter).await.unwrap());
         assert!(!encrypted(&by_host).await.unwrap());
     }
-    refused(
-        encrypted(&format!("host=/nowhere/at/all user=trusty dbname={name}")).await,
-        ErrorKind::Unreachable,
-    );
+    refused(encrypted(&format!("host=/nowhere/at/all user=trusty dbname={name}")).await, ErrorKind::Unreachable);
 }
 
 #[tokio::test]
@@ -299,17 +241,10 @@ async fn a_server_that_is_not_there_or_says_nothing_is_unreachable() {
     }
     drop(listener);
     refused(encrypted(&silent("prefer")).await, ErrorKind::Unreachable);
-    refused(
-        encrypted("postgres://u:p@no-such-host.invalid/db?connect_timeout=2").await,
-        ErrorKind::Unreachable,
-    );
+    refused(encrypted("postgres://u:p@no-such-host.invalid/db?connect_timeout=2").await, ErrorKind::Unreachable);
     // The next address is tried.
     let (server, database) = server();
-    let both = format!(
-        "postgres://trusty@127.0.0.1:{port},127.0.0.1:{}/{}",
-        server.port(),
-        database.name()
-    );
+    let both = format!("postgres://trusty@127.0.0.1:{port},127.0.0.1:{}/{}", server.port(), database.name());
     encrypted(&both).await.unwrap();
 }
 
@@ -338,38 +273,19 @@ async fn sessions_of_both_kinds_write_values_the_same_way() {
     for (name, value) in expected {
         let ordinary: String = client.query_one(&format!("SHOW {name}"), &[]).await.unwrap().get(0);
         let replication = connection.query(&format!("SHOW {name}")).await.unwrap();
-        assert_eq!(
-            (ordinary.as_str(), replication[0][0].as_deref()),
-            (value, Some(value)),
-            "{name}"
-        );
+        assert_eq!((ordinary.as_str(), replication[0][0].as_deref()), (value, Some(value)), "{name}");
     }
     let failure = connection.query("SELECT 1/0").await.unwrap_err();
     assert_eq!(failure.into_error("divide").kind(), ErrorKind::BadRow);
-    assert_eq!(
-        connection.query("SELECT 1").await.unwrap(),
-        [[Some("1".to_owned())]],
-        "an error ends no connection"
-    );
+    assert_eq!(connection.query("SELECT 1").await.unwrap(), [[Some("1".to_owned())]], "an error ends no connection");
 }
 
 fn self_signed(folder: &Path, subject: &str) -> String {
-    openssl(
-        folder,
-        &format!("req -x509 -newkey rsa:2048 -nodes -days 2 -subj {subject} -keyout own.key -out own.crt"),
-    );
+    openssl(folder, &format!("req -x509 -newkey rsa:2048 -nodes -days 2 -subj {subject} -keyout own.key -out own.crt"));
     folder.join("own.crt").display().to_string()
 }
 
 fn openssl(folder: &Path, args: &str) {
-    let output = Command::new("openssl")
-        .args(args.split_whitespace())
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "openssl {args}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = Command::new("openssl").args(args.split_whitespace()).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "openssl {args}: {}", String::from_utf8_lossy(&output.stderr));
 }

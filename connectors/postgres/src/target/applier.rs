@@ -108,8 +108,11 @@ impl PostgresApplier {
         if let Some(prepared) = self.statements.get(statement) {
             return Ok(prepared.clone());
         }
-        let prepared =
-            self.client.prepare(statement).await.map_err(|error| from_pg("prepare a statement at the target", error))?;
+        let prepared = self
+            .client
+            .prepare(statement)
+            .await
+            .map_err(|error| from_pg("prepare a statement at the target", error))?;
         self.statements.insert(statement.to_owned(), prepared.clone());
         Ok(prepared)
     }
@@ -208,7 +211,11 @@ impl PostgresApplier {
         let statement = self.prepared(&shape.upsert(&format!("SELECT {} FROM {from}", typed.join(", ")))).await?;
         let upserts: Vec<&Row> = rows.upserts.iter().collect();
         let texts = columns_of(&upserts, &columns)?;
-        self.client.execute(&statement, &parameters(&texts)).await.map(drop).map_err(|error| failed(&shape.table, error))
+        self.client
+            .execute(&statement, &parameters(&texts))
+            .await
+            .map(drop)
+            .map_err(|error| failed(&shape.table, error))
     }
 
     async fn delete(&mut self, shape: &Shape, keys: &[&Key]) -> Result<()> {
@@ -218,12 +225,20 @@ impl PostgresApplier {
             _ => {
                 let (from, typed) = unnest(&columns);
                 let same = columns.iter().zip(typed).map(|(column, typed)| format!("t.{} = {typed}", column.name));
-                format!("DELETE FROM {} AS t USING {from} WHERE {}", shape.table, same.collect::<Vec<_>>().join(" AND "))
+                format!(
+                    "DELETE FROM {} AS t USING {from} WHERE {}",
+                    shape.table,
+                    same.collect::<Vec<_>>().join(" AND ")
+                )
             }
         };
         let statement = self.prepared(&text).await?;
         let texts = columns_of_keys(keys, columns.len())?;
-        self.client.execute(&statement, &parameters(&texts)).await.map(drop).map_err(|error| failed(&shape.table, error))
+        self.client
+            .execute(&statement, &parameters(&texts))
+            .await
+            .map(drop)
+            .map_err(|error| failed(&shape.table, error))
     }
 
     /// Groups updates that stand side by side and write the same columns.
@@ -240,8 +255,7 @@ impl PostgresApplier {
             }
             let present = present(&first.row);
             let alike = |update: &&PartialUpdate| {
-                self::present(&update.row) == present
-                    && encoder.key(&update.row).is_none_or(|key| key == update.key)
+                self::present(&update.row) == present && encoder.key(&update.row).is_none_or(|key| key == update.key)
             };
             let count = rest.iter().take(ROWS_AT_ONCE).take_while(alike).count().max(1);
             let (group, after) = rest.split_at(count);
@@ -265,7 +279,8 @@ impl PostgresApplier {
         let keys: Vec<&Key> = group.iter().map(|update| &update.key).collect();
         let key_texts = columns_of_keys(&keys, shape.keys.len())?;
         if !set.is_empty() {
-            let assign = set.iter().zip(&typed[shape.keys.len()..]).map(|(column, typed)| format!("{} = {typed}", column.name));
+            let assign =
+                set.iter().zip(&typed[shape.keys.len()..]).map(|(column, typed)| format!("{} = {typed}", column.name));
             let text = format!("UPDATE {} AS t SET {} FROM {from} WHERE {same}", shape.table, list(assign));
             let statement = self.prepared(&text).await?;
             let rows: Vec<&Row> = group.iter().map(|update| &update.row).collect();
@@ -282,8 +297,13 @@ impl PostgresApplier {
         }
         let key_columns: Vec<&Written> = shape.keys.iter().collect();
         let (from, _) = unnest(&key_columns);
-        let from = from.replace(") AS u(", ") WITH ORDINALITY AS u(").replacen(&format!("c{})", key_columns.len()), &format!("c{}, place)", key_columns.len()), 1);
-        let text = format!("SELECT u.place FROM {from} WHERE NOT EXISTS (SELECT FROM {} AS t WHERE {same})", shape.table);
+        let from = from.replace(") AS u(", ") WITH ORDINALITY AS u(").replacen(
+            &format!("c{})", key_columns.len()),
+            &format!("c{}, place)", key_columns.len()),
+            1,
+        );
+        let text =
+            format!("SELECT u.place FROM {from} WHERE NOT EXISTS (SELECT FROM {} AS t WHERE {same})", shape.table);
         let statement = self.prepared(&text).await?;
         let missing = self
             .client
@@ -300,7 +320,9 @@ impl PostgresApplier {
         update: &PartialUpdate,
         encoder: &mut KeyEncoder,
     ) -> Result<Option<Key>> {
-        let Some(new_key) = encoder.key(&update.row) else { return Ok(None) };
+        let Some(new_key) = encoder.key(&update.row) else {
+            return Ok(None);
+        };
         let there = PartialUpdate { key: new_key.clone(), row: update.row.clone() };
         let present = present(&update.row);
         if self.update(shape, std::slice::from_ref(&there), &present).await?.is_empty() {
@@ -312,7 +334,8 @@ impl PostgresApplier {
         let (from, typed) = unnest(&columns);
         let same: Vec<String> =
             shape.keys.iter().zip(&typed).map(|(key, typed)| format!("t.{} = {typed}", key.name)).collect();
-        let assign = set.iter().zip(&typed[shape.keys.len()..]).map(|(column, typed)| format!("{} = {typed}", column.name));
+        let assign =
+            set.iter().zip(&typed[shape.keys.len()..]).map(|(column, typed)| format!("{} = {typed}", column.name));
         let text = format!("UPDATE {} AS t SET {} FROM {from} WHERE {}", shape.table, list(assign), same.join(" AND "));
         let statement = self.prepared(&text).await?;
         let (keys, rows) = ([&update.key], [&update.row]);
@@ -341,10 +364,7 @@ impl PostgresApplier {
             sink.send(buffer.freeze()).await.map_err(error)?;
         }
         sink.as_mut().finish().await.map_err(error)?;
-        self.client
-            .batch_execute(&shape.upsert(&format!("SELECT {} FROM {stage}", shape.names())))
-            .await
-            .map_err(error)
+        self.client.batch_execute(&shape.upsert(&format!("SELECT {} FROM {stage}", shape.names()))).await.map_err(error)
     }
 
     /// An empty temporary table of the columns that are written.
@@ -356,7 +376,11 @@ impl PostgresApplier {
         }
         let stage = format!("pg_temp.{}", quote_name(&format!("rowferry_stage_{hash:016x}")));
         // Made by this transaction or an earlier one; rows of an earlier part of this transaction go.
-        self.run(&format!("CREATE TEMP TABLE IF NOT EXISTS {} ({columns}) ON COMMIT DELETE ROWS; TRUNCATE {stage}", &stage["pg_temp.".len()..])).await?;
+        self.run(&format!(
+            "CREATE TEMP TABLE IF NOT EXISTS {} ({columns}) ON COMMIT DELETE ROWS; TRUNCATE {stage}",
+            &stage["pg_temp.".len()..]
+        ))
+        .await?;
         Ok(stage)
     }
 

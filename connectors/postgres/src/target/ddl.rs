@@ -208,7 +208,8 @@ pub(super) async fn alter(client: &mut Client, form: &TableSchema, alterations: 
         let has = |name: &str| have.columns.iter().find(|have| have.name == name);
         match alteration {
             Alteration::AddColumn(column) | Alteration::AddComputed(column) => {
-                let dropped = |other: &Alteration| matches!(other, Alteration::DropColumn(name) if *name == column.name);
+                let dropped =
+                    |other: &Alteration| matches!(other, Alteration::DropColumn(name) if *name == column.name);
                 if has(&column.name).is_none() || alterations.iter().any(dropped) {
                     statements.extend(add_column(&table, column, form, &missing));
                 }
@@ -248,7 +249,8 @@ fn add_column(table: &str, column: &Column, form: &TableSchema, missing: &[Strin
     let plain = Column { default: None, nullable: column.nullable, ..column.clone() };
     let ty = type_here(column, form, missing);
     let literal = format!("{}::{ty}", quote_text(fill).trim_start());
-    let mut statements = vec![format!("ALTER TABLE {table} ADD COLUMN {} DEFAULT {literal}", define(&plain, form, missing))];
+    let mut statements =
+        vec![format!("ALTER TABLE {table} ADD COLUMN {} DEFAULT {literal}", define(&plain, form, missing))];
     match (&column.default, form.dialect) {
         (Some(default), Dialect::Postgres) => {
             statements.push(format!("ALTER TABLE {table} ALTER COLUMN {name} SET DEFAULT {default}"));
@@ -259,7 +261,9 @@ fn add_column(table: &str, column: &Column, form: &TableSchema, missing: &[Strin
 }
 
 fn label_statements(def: &TypeDef) -> Vec<String> {
-    let TypeDefKind::Enum { labels } = &def.kind else { return Vec::new() };
+    let TypeDefKind::Enum { labels } = &def.kind else {
+        return Vec::new();
+    };
     let name = quote_table(&def.name);
     let place = |index: usize| match (index, labels.get(1)) {
         (0, Some(next)) => format!(" BEFORE {}", quote_text(next)),
@@ -269,7 +273,9 @@ fn label_statements(def: &TypeDef) -> Vec<String> {
     // From the second on, each after the one before it, so that the first can stand before the second.
     let order = (1..labels.len()).chain(0..labels.len().min(1));
     order
-        .map(|index| format!("ALTER TYPE {name} ADD VALUE IF NOT EXISTS {}{}", quote_text(&labels[index]), place(index)))
+        .map(|index| {
+            format!("ALTER TYPE {name} ADD VALUE IF NOT EXISTS {}{}", quote_text(&labels[index]), place(index))
+        })
         .collect()
 }
 

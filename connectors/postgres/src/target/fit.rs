@@ -13,8 +13,9 @@ pub(super) async fn refuse_unfit(client: &Client, form: &TableSchema, have: &Tar
         return Ok(());
     }
     let what = format!("use table {} of the target: {}", form.name, differences.join("; "));
-    Err(Error::new(ErrorKind::Schema, what)
-        .hint("Change the target's table to fit, set another `target` for it, or drop it there: a missing table is made."))
+    Err(Error::new(ErrorKind::Schema, what).hint(
+        "Change the target's table to fit, set another `target` for it, or drop it there: a missing table is made.",
+    ))
 }
 
 async fn differences(client: &Client, form: &TableSchema, have: &TargetTable) -> Result<Vec<String>> {
@@ -35,7 +36,10 @@ async fn differences(client: &Client, form: &TableSchema, have: &TargetTable) ->
     }
     let known = |name: &str| form.columns.iter().chain(&form.computed).any(|column| column.name == name);
     for extra in have.columns.iter().filter(|have| !known(&have.name) && have.not_null && !have.has_default) {
-        differences.push(format!("column {} is NOT NULL there without a default, and the source has no such column", extra.name));
+        differences.push(format!(
+            "column {} is NOT NULL there without a default, and the source has no such column",
+            extra.name
+        ));
     }
     if !has_unique_key(client, form).await? {
         let key: Vec<&str> = form.key_columns().map(|column| column.name.as_str()).collect();
@@ -71,12 +75,17 @@ const SERVER: &str = "
 
 /// Looks at the server and at the tables that are there. Changes nothing.
 pub(super) async fn check(client: &Client, tables: &[TableSchema]) -> Result<Vec<Finding>> {
-    let server = client.query_one(SERVER, &[]).await.map_err(|error| from_pg("look at the target's settings", error))?;
+    let server =
+        client.query_one(SERVER, &[]).await.map_err(|error| from_pg("look at the target's settings", error))?;
     let version: i32 = server.get(0);
     let mut findings = Vec::new();
     let version_text = format!("PostgreSQL {}", server.get::<_, String>(1));
     findings.push(if version < 120_000 {
-        Finding::blocked("target version", format!("{version_text} is too old"), "PostgreSQL 12 to 18 can be written to.")
+        Finding::blocked(
+            "target version",
+            format!("{version_text} is too old"),
+            "PostgreSQL 12 to 18 can be written to.",
+        )
     } else {
         Finding::ok("target version", version_text)
     });
@@ -88,7 +97,11 @@ pub(super) async fn check(client: &Client, tables: &[TableSchema]) -> Result<Vec
     let may_create: bool = server.get(3);
     if !may_create && !server.get::<_, bool>(6) {
         let mend = format!("GRANT CREATE ON DATABASE {} TO {};", quote_name(&database), quote_name(&user));
-        findings.push(Finding::blocked("target rights", format!("user {user} may not create the schema rowferry"), mend));
+        findings.push(Finding::blocked(
+            "target rights",
+            format!("user {user} may not create the schema rowferry"),
+            mend,
+        ));
     }
     for form in tables {
         findings.extend(about_table(client, form, may_create).await?);
@@ -132,7 +145,8 @@ async fn about_table(client: &Client, form: &TableSchema, may_create: bool) -> R
         return Ok(Vec::new());
     }
     let differences = differences(client, form, &have).await?;
-    let mend = "change the target's table to fit, set another `target` for it, or drop it there: a missing table is made";
+    let mend =
+        "change the target's table to fit, set another `target` for it, or drop it there: a missing table is made";
     let blocked = |what| Finding::blocked(subject.clone(), format!("the target's table does not fit: {what}"), mend);
     Ok(differences.into_iter().map(blocked).collect())
 }
@@ -141,13 +155,22 @@ async fn extensions(client: &Client, tables: &[TableSchema]) -> Result<Vec<Findi
     let missing = ddl::missing_extensions(client, tables.iter().flat_map(|form| &form.types)).await?;
     let uses = |extension: &str| {
         let has = |form: &&TableSchema| {
-            form.types.iter().any(|def| matches!(&def.kind, TypeDefKind::Extension { extension: name } if name == extension))
+            form.types
+                .iter()
+                .any(|def| matches!(&def.kind, TypeDefKind::Extension { extension: name } if name == extension))
         };
         tables.iter().filter(has).map(|form| form.name.to_string()).collect::<Vec<_>>().join(", ")
     };
     let finding = |extension: &String| {
-        let what = format!("extension {extension} is not installed there: columns of its types in {} become text", uses(extension));
-        Finding::warning("target extensions", what, Some(format!("install {extension} on the target's server before the start")))
+        let what = format!(
+            "extension {extension} is not installed there: columns of its types in {} become text",
+            uses(extension)
+        );
+        Finding::warning(
+            "target extensions",
+            what,
+            Some(format!("install {extension} on the target's server before the start")),
+        )
     };
     Ok(missing.iter().map(finding).collect())
 }

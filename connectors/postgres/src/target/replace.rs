@@ -16,9 +16,9 @@ const ANALYZE_FROM: u64 = 1_000;
 
 /// The advisory lock that a pipeline's writers share and that its next process waits for.
 pub(super) fn lock_of(pipeline: &str) -> i64 {
-    let hash = pipeline.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = pipeline
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     hash.cast_signed()
 }
 
@@ -85,8 +85,10 @@ async fn staged(
     if !matches!(range, Range::Native(_)) {
         let condition = condition(table, range).map_or(String::new(), |condition| format!(" AND {condition}"));
         let same = shape.same_key("t", "s");
-        let statement =
-            format!("DELETE FROM {} AS t WHERE NOT EXISTS (SELECT FROM {stage} AS s WHERE {same}){condition}", shape.table);
+        let statement = format!(
+            "DELETE FROM {} AS t WHERE NOT EXISTS (SELECT FROM {stage} AS s WHERE {same}){condition}",
+            shape.table
+        );
         applier.run(&statement).await.map_err(|error| error.within(format!("remove rows of table {}", table.name)))?;
     }
     replaced.evicted = evict(applier, shape, &stage).await?;
@@ -113,8 +115,10 @@ async fn evict(applier: &PostgresApplier, shape: &Shape, stage: &str) -> Result<
     let mut evicted = Vec::new();
     for index in &indexes {
         let columns: Vec<String> = index.get(0);
-        let columns: Vec<String> =
-            columns.iter().map(|name| if name.starts_with('"') { name.clone() } else { format!("\"{name}\"") }).collect();
+        let columns: Vec<String> = columns
+            .iter()
+            .map(|name| if name.starts_with('"') { name.clone() } else { format!("\"{name}\"") })
+            .collect();
         let is_key = columns.len() == key_names.len() && columns.iter().all(|name| key_names.contains(&name.as_str()));
         let staged = columns.iter().all(|name| shape.columns.iter().any(|column| column.name == *name));
         if is_key || !staged {

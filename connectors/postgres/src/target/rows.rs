@@ -42,7 +42,10 @@ impl Shape {
         };
         let keys: Option<Vec<Written>> = form.key.iter().map(|&place| written(place)).collect();
         let keys = keys.filter(|keys| !keys.is_empty()).ok_or_else(|| {
-            Error::new(ErrorKind::Schema, format!("write table {}: the target's table lacks a column of the key", form.name))
+            Error::new(
+                ErrorKind::Schema,
+                format!("write table {}: the target's table lacks a column of the key", form.name),
+            )
         })?;
         Ok(Self { table: target.quoted.clone(), columns: (0..form.columns.len()).filter_map(written).collect(), keys })
     }
@@ -87,7 +90,8 @@ pub(super) fn list(parts: impl Iterator<Item = String>) -> String {
 pub(super) fn unnest(columns: &[&Written]) -> (String, Vec<String>) {
     let parameters = list((1..=columns.len()).map(|number| format!("${number}::text[]")));
     let names = list((1..=columns.len()).map(|number| format!("c{number}")));
-    let typed = columns.iter().enumerate().map(|(index, column)| format!("u.c{}::{}", index + 1, column.bare)).collect();
+    let typed =
+        columns.iter().enumerate().map(|(index, column)| format!("u.c{}::{}", index + 1, column.bare)).collect();
     (format!("unnest({parameters}) AS u({names})"), typed)
 }
 
@@ -97,9 +101,9 @@ pub(super) type Texts<'a> = Vec<Option<Cow<'a, str>>>;
 pub(super) fn text(cell: Cell<'_>) -> Result<Option<Cow<'_, str>>> {
     match cell {
         Cell::Null | Cell::Unchanged => Ok(None),
-        Cell::Text(text) => std::str::from_utf8(text).map(|text| Some(Cow::Borrowed(text))).map_err(|error| {
-            Error::new(ErrorKind::BadRow, "write a row: a cell is not UTF-8").because(error)
-        }),
+        Cell::Text(text) => std::str::from_utf8(text)
+            .map(|text| Some(Cow::Borrowed(text)))
+            .map_err(|error| Error::new(ErrorKind::BadRow, "write a row: a cell is not UTF-8").because(error)),
         Cell::Raw(bytes) => {
             let hex = |text: String, byte: &u8| text + &format!("{byte:02x}");
             Ok(Some(Cow::Owned(bytes.iter().fold(String::from("\\x"), hex))))

@@ -32,10 +32,7 @@ impl Verifier {
     fn is_trusted_itself(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> bool {
         let valid = |certificate: &Certificate| {
             let validity = &certificate.tbs_certificate.validity;
-            let (from, to) = (
-                validity.not_before.to_unix_duration(),
-                validity.not_after.to_unix_duration(),
-            );
+            let (from, to) = (validity.not_before.to_unix_duration(), validity.not_after.to_unix_duration());
             (from.as_secs()..=to.as_secs()).contains(&now.as_secs())
         };
         self.trusted.iter().any(|trusted| trusted == certificate)
@@ -116,20 +113,10 @@ fn common_name_is(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bo
         return false;
     };
     let certificate = certificate.tbs_certificate;
-    if certificate
-        .extensions
-        .iter()
-        .flatten()
-        .any(|extension| extension.extn_id == SUBJECT_ALT_NAME)
-    {
+    if certificate.extensions.iter().flatten().any(|extension| extension.extn_id == SUBJECT_ALT_NAME) {
         return false;
     }
-    let names = certificate
-        .subject
-        .0
-        .iter()
-        .flat_map(|part| part.0.iter())
-        .filter(|part| part.oid == COMMON_NAME);
+    let names = certificate.subject.0.iter().flat_map(|part| part.0.iter()).filter(|part| part.oid == COMMON_NAME);
     let mut names = names.filter_map(|part| std::str::from_utf8(part.value.value()).ok());
     names.any(|name| is_name_of(name, host.as_ref()))
 }
@@ -137,9 +124,7 @@ fn common_name_is(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bo
 /// `*.example.com` stands for one label in front.
 fn is_name_of(name: &str, host: &str) -> bool {
     match name.strip_prefix("*.") {
-        Some(domain) => host
-            .split_once('.')
-            .is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(domain)),
+        Some(domain) => host.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(domain)),
         None => name.eq_ignore_ascii_case(host),
     }
 }
