@@ -67,6 +67,11 @@ pub async fn ask<T: DeserializeOwned>(state_dir: &Path, ask: &Ask) -> Result<Opt
     }
 }
 
+/// Whether a process runs with this state directory.
+pub async fn is_served(state_dir: &Path) -> bool {
+    UnixStream::connect(socket_path(state_dir)).await.is_ok()
+}
+
 /// Answers until dropped. The caller holds the state directory's lock, so a socket file that is there is left over.
 pub async fn serve<F, A>(state_dir: &Path, answer: F) -> Result<(), Error>
 where

@@ -48,7 +48,9 @@ pub fn plan(taken: &TableSchema, now: &TableSchema) -> Result<Plan, Refusal> {
             None => {
                 // A column that was computed before holds values that no row of the log has brought.
                 let was_computed = taken.computed.iter().any(|before| is_same(before, column));
-                copy_again |= column.fill == Fill::Unknown || was_computed;
+                // Rows of the log that are older name another column by the same name.
+                let was_dropped = taken.columns.iter().any(|before| before.name == column.name);
+                copy_again |= column.fill == Fill::Unknown || was_computed || was_dropped;
                 alterations.push(Alteration::AddColumn(column.clone()));
             }
             Some(before) => {

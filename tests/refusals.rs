@@ -58,7 +58,7 @@ async fn a_wrong_configuration_is_exit_2_before_anything_is_touched() {
         (good.replace("path = ", "file = "), vec!["rowferry.toml:3", "file"]),
         (good.replace(&source.url(), "${NOT_SET_ANYWHERE}"), vec!["rowferry.toml:2", "NOT_SET_ANYWHERE"]),
         (good.replace("]\n", "\n"), vec!["rowferry.toml:"]),
-        (format!("{good}slice_rows = \"many\"\n"), vec!["rowferry.toml:5"]),
+        (format!("{good}slice_rows = \"many\"\n"), vec!["rowferry.toml:6"]),
         (format!("{good}\n[pipeline.test.table.\"public.typo\"]\nkeys = [\"id\"]\n"), vec!["rowferry.toml:", "keys"]),
         (String::new(), vec!["pipeline"]),
     ];

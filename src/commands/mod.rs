@@ -10,12 +10,14 @@ mod verify;
 use crate::cli::{Cli, Command};
 use crate::config::{Config, PipelineConfig};
 use crate::connect;
+use crate::control;
 use crate::pipeline::Env;
 use crate::pipeline::board::Board;
 use crate::pipeline::life::{Lives, blocking, state_error};
 use rowferry_api::{Error, ErrorKind, Source, Target};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Everything is in order.
 pub const OK: u8 = 0;
@@ -91,14 +93,29 @@ fn ends(pipeline: &PipelineConfig) -> Result<Ends, Error> {
     Ok((connect::source(&pipeline.source, &pipeline.name)?, connect::target(&pipeline.target)?))
 }
 
-/// Opens the state directory, which no other process may have open.
+/// How long a state directory may be in use by another command, which is a matter of moments.
+const STATE_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is tried meanwhile; the lock tells nobody when it is free.
+const STATE_POLL: Duration = Duration::from_millis(25);
+
+/// Opens the state directory, which no other process may have open. `run` holds it for long, other commands for a moment.
 async fn open_store(config: &Config) -> Result<rowferry_state::Store, Error> {
-    let dir = config.state_dir.clone();
-    blocking(move || rowferry_state::Store::open(&dir)).await.map_err(|error| match error.kind() {
-        ErrorKind::Busy => error
-            .hint("Another rowferry process runs with this state directory: stop it, or give this configuration its own state_dir."),
-        _ => error,
-    })
+    let until = Instant::now() + STATE_PATIENCE;
+    loop {
+        let dir = config.state_dir.clone();
+        match blocking(move || rowferry_state::Store::open(&dir)).await {
+            Err(error) if error.kind() == ErrorKind::Busy => {
+                if Instant::now() >= until || control::is_served(&config.state_dir).await {
+                    return Err(error.hint(
+                        "Another rowferry process runs with this state directory: stop it, or give this configuration its own \
+                         state_dir.",
+                    ));
+                }
+            }
+            opened => return opened,
+        }
+        tokio::time::sleep(STATE_POLL).await;
+    }
 }
 
 fn env(store: &rowferry_state::Store, pipeline: &PipelineConfig) -> Result<Env, Error> {

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::control::{self, Ask};
 use crate::pipeline::Env;
 use crate::pipeline::life::{blocking, now_us};
-use rowferry_api::Error;
+use rowferry_api::{Error, ErrorKind};
 use rowferry_state::{Store, TableState};
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +62,11 @@ pub(super) async fn run(config: &Config, args: &PipelineArgs, json: bool) -> Res
         chosen(config, args.pipeline.as_deref())?.iter().map(|pipeline| pipeline.name.clone()).collect();
     let mut status: Status = match control::ask(&config.state_dir, &Ask::Status).await? {
         Some(answer) => answer,
-        None => stored(config).await?,
+        None => match (stored(config).await, control::ask(&config.state_dir, &Ask::Status).await?) {
+            // It started while we looked.
+            (Err(error), Some(answer)) if error.kind() == ErrorKind::Busy => answer,
+            (stored, _) => stored?,
+        },
     };
     status.pipelines.retain(|pipeline| names.contains(&pipeline.name));
     for name in names {

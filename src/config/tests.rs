@@ -89,7 +89,7 @@ fn errors_point_at_the_line_and_say_what_to_do() {
     refused(&PIPELINE.replace("kind = \"postgres\", ", ""), 3, &["source has no `kind`"]);
     refused(&PIPELINE.replace("tables", "#"), 2, &["`tables` is missing"]);
     refused(&PIPELINE.replace("\"shop.db\"", "7"), 4, &["expected text, found integer"]);
-    refused(&PIPELINE.replace("shop.db\" }", "shop.db\""), 4, &[]);
+    refused(&PIPELINE.replace("shop.db\" }", "shop.db\""), 5, &["missing comma"]);
     refused("state_dir = \"x\"\n", 1, &["there is no pipeline"]);
 }
 

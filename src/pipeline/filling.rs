@@ -4,7 +4,7 @@
 //! What is taken out is either a run of whole transactions with the position they reach, or, where a single
 //! transaction outgrows the budget, a part of it without a position.
 
-use rowferry_api::{Change, Position, Timestamp};
+use rowferry_api::{Change, Position, TableName, Timestamp};
 
 /// Changes on their way to the target together.
 #[derive(Debug)]
@@ -99,6 +99,19 @@ impl Filling {
         }
         self.bytes = 0;
         Some(Work { changes: std::mem::take(&mut self.changes), end: None })
+    }
+
+    /// Takes out the changes of a table, by its name at the target: it will be copied again as it is later than they are.
+    pub(super) fn forget(&mut self, table: &TableName) {
+        let size = |changes: &[Change]| changes.iter().map(Change::size_bytes).sum::<usize>();
+        let mut tail = self.changes.split_off(self.whole);
+        for part in [&mut self.changes, &mut tail] {
+            part.retain(|change| change.table.name != *table);
+        }
+        self.whole = self.changes.len();
+        self.whole_bytes = size(&self.changes);
+        self.bytes = self.whole_bytes + size(&tail);
+        self.changes.append(&mut tail);
     }
 
     /// The changes that wait, to bring them into a new form of their table.

@@ -29,7 +29,7 @@ pub struct Life {
     pub state: TableState,
     /// Why it is halted.
     pub reason: Option<String>,
-    /// It is consistent once the log has passed this.
+    /// The log has to pass this before the table goes on: before a pending one is copied, before a copied one is consistent.
     pub high: Option<Position>,
     /// The parts in which it is copied. Empty until it was split.
     pub slices: Vec<Slice>,
@@ -41,6 +41,8 @@ pub struct Life {
     pub dead_letters: u64,
     /// Slices replace what the target has, instead of filling an empty table.
     pub replace: bool,
+    /// rowferry made the target's table, so its indexes and foreign keys are rowferry's matter too.
+    pub made: bool,
     /// Secondary indexes and foreign keys are built.
     pub finished: bool,
 }
@@ -81,6 +83,7 @@ impl Life {
             rows_applied: 0,
             dead_letters: 0,
             replace: false,
+            made: false,
             finished: false,
         }
     }
@@ -105,6 +108,7 @@ impl Life {
             rows_applied: record.rows_applied,
             dead_letters: record.dead_letters,
             replace: record.replace,
+            made: record.made,
             finished: record.finished,
         })
     }
@@ -117,6 +121,11 @@ impl Life {
     /// Whether the target's table may be in a state that the source never had.
     pub fn in_window(&self) -> bool {
         matches!(self.state, TableState::Copying | TableState::CatchingUp)
+    }
+
+    /// Whether it is where a table stays: in step, or halted.
+    pub fn is_settled(&self) -> bool {
+        matches!(self.state, TableState::Streaming | TableState::Halted)
     }
 
     /// Slices done and slices in all.
@@ -135,6 +144,7 @@ impl Life {
             rows_applied: self.rows_applied,
             dead_letters: self.dead_letters,
             replace: self.replace,
+            made: self.made,
             finished: self.finished,
         })
     }

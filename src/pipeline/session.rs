@@ -194,7 +194,9 @@ async fn restore_tables(env: &Env, chosen: Vec<Chosen>, anew: bool) -> Result<Ve
         seen.insert(name.to_string(), ());
         let life = match records.get(&name.to_string()) {
             None => Life { replace: anew, ..Life::new(table) },
-            Some(record) if anew => Life { replace: true, finished: record.finished, ..Life::new(table) },
+            Some(record) if anew => {
+                Life { replace: true, made: record.made, finished: record.finished, ..Life::new(table) }
+            }
             Some(record) => {
                 let key = name.to_string();
                 let slices = env.lives.read(move |state| state.slices(&key)).await?;

@@ -11,7 +11,7 @@ use super::apply::{Outcome, apply};
 use super::board::Phase;
 use super::checkpoint::{AppliedTo, Checkpointer};
 use super::filling::{Filling, Work};
-use super::life::now_us;
+use super::life::{Life, now_us};
 use super::reader::ReaderTask;
 use super::route::Router;
 use super::session::{self, Start};
@@ -264,7 +264,7 @@ impl<'a> Stream<'a> {
 
     /// Whether it is worth a commit to write a position without changes.
     fn position_is_wanted(&self) -> bool {
-        let waits = self.goal.is_some() || self.env.lives.lock().values().any(|life| life.in_window());
+        let waits = self.goal.is_some() || self.env.lives.lock().values().any(|life| !life.is_settled());
         waits || self.heartbeat_is_due()
     }
 
@@ -309,8 +309,10 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn passed(&self, position: &Position) -> Result<bool> {
-        Ok(matches!(self.env.source.compare(&self.applied, position)?, Some(Ordering::Equal | Ordering::Greater)))
+    /// Whether the target holds everything up to there. A position that is not one of this source is not passed.
+    fn has_passed(&self, position: &Position) -> bool {
+        let order = self.env.source.compare(&self.applied, position);
+        matches!(order, Ok(Some(Ordering::Equal | Ordering::Greater)))
     }
 
     fn show(&self) {
@@ -344,12 +346,12 @@ impl<'a> Stream<'a> {
             return Ok(false);
         }
         let Some(goal) = &self.goal else { return Ok(false) };
-        if !self.passed(goal)? || self.env.lives.lock().values().any(|life| life.in_window()) {
+        if !self.has_passed(goal) || self.env.lives.lock().values().any(|life| !life.is_settled()) {
             return Ok(false);
         }
         // A change of form that no row has announced belongs to what the source was at the start.
         self.look_at_catalog(false).await?;
-        Ok(!self.copies_wait() && !self.env.lives.lock().values().any(|life| life.in_window()))
+        Ok(!self.copies_wait() && self.env.lives.lock().values().all(Life::is_settled))
     }
 
     /// Applies the whole transactions at hand and ends; ranges that are being copied are given up and copied again later.

@@ -53,7 +53,7 @@ pub struct TableRecord {
     pub schema_json: String,
     /// Its name at the target.
     pub target: String,
-    /// It is consistent once the log has passed this.
+    /// The log has to pass this before the table goes on to its next state.
     pub high: Option<String>,
     /// Rows written by slices.
     pub rows_copied: u64,
@@ -63,6 +63,8 @@ pub struct TableRecord {
     pub dead_letters: u64,
     /// Slices replace what is there instead of filling an empty table.
     pub replace: bool,
+    /// rowferry made the target's table, so it builds the indexes too.
+    pub made: bool,
     /// Secondary indexes are built.
     pub finished: bool,
 }

@@ -8,12 +8,12 @@ mod status;
 
 use crate::connection::{ConnectOptions, Failure, quote_command_text, quote_name};
 use crate::lsn::Lsn;
-use crate::pgoutput::{Message, Relation, decode};
+use crate::pgoutput::{Message, decode};
 use crate::replication::{Frame, FrameReader, connect};
 use crate::slot;
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
-use forms::Forms;
+use forms::{Forms, Lookup};
 pub(crate) use refusal::lost;
 use rowferry_api::{Error, Event, LogReader, Position, Result, TableSchema};
 use status::Status;
@@ -32,8 +32,8 @@ pub struct PostgresLogReader {
     in_transaction: bool,
     /// The farthest position that was handed out.
     reached: Lsn,
-    /// A table whose catalog is being looked up: kept here so that a dropped call loses nothing.
-    described: Option<Relation>,
+    /// A table that is being looked up: kept here so that a dropped call loses nothing.
+    lookup: Option<Lookup>,
 }
 
 impl PostgresLogReader {
@@ -69,7 +69,7 @@ impl PostgresLogReader {
             context,
             in_transaction: false,
             reached: start,
-            described: None,
+            lookup: None,
         })
     }
 
@@ -135,7 +135,7 @@ impl PostgresLogReader {
                 }
             }
             Message::Relation(relation) => {
-                self.described = Some(relation);
+                self.lookup = self.forms.look_up(relation);
                 self.describe(events).await?;
             }
             Message::Insert { relation, new } => events.push(self.forms.get(relation)?.insert(new)?),
@@ -155,10 +155,10 @@ impl PostgresLogReader {
 
     /// Finishes what a Relation message began.
     async fn describe(&mut self, events: &mut Vec<Event>) -> Result<()> {
-        if let Some(relation) = &self.described {
-            let news = self.forms.describe(relation).await?;
-            self.described = None;
-            events.extend(news.map(Event::Schema));
+        if let Some(lookup) = &mut self.lookup {
+            let (relation, found) = lookup.found().await?;
+            self.lookup = None;
+            events.extend(self.forms.describe(relation, found).map(Event::Schema));
         }
         Ok(())
     }

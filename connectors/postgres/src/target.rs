@@ -167,7 +167,7 @@ pub(crate) async fn look(client: &Client, name: &TableName) -> Result<Option<Tar
     let quoted = quote_table(name);
     let rows = client
         .query(
-            "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, NULL), a.attnotnull,
+            "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1), a.attnotnull,
                     a.atthasdef OR a.attidentity <> '', a.attgenerated <> ''
              FROM pg_attribute a WHERE a.attrelid = to_regclass($1::text) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
             &[&quoted],

@@ -95,7 +95,8 @@ fn place(path: &Path) -> Vec<Finding> {
 fn lock(path: &Path, connection: &Connection) -> Result<Finding> {
     let look = || {
         connection.busy_timeout(LOCK_LOOK)?;
-        connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")
+        // The lock that a writer takes is not to be had by a connection that only asks.
+        connection.execute_batch("PRAGMA query_only = 0; BEGIN IMMEDIATE; ROLLBACK; PRAGMA query_only = 1")
     };
     match look().explain(|| "look for other writers".into()) {
         Ok(()) => Ok(Finding::ok(subject(path), "can be written")),

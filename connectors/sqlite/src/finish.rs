@@ -18,6 +18,7 @@ pub(crate) fn finish(writer: &mut Writer, table: &TableSchema) -> Result<Vec<Fin
             findings.push(Finding::warning(subject, why, mend));
             continue;
         }
+        let index = &Index { unique: index.unique && !is_deferrable(index), ..index.clone() };
         let built = writer.transaction(|writer| build(&writer.connection, table, index));
         match built {
             Ok(()) => {}
@@ -30,6 +31,11 @@ pub(crate) fn finish(writer: &mut Writer, table: &TableSchema) -> Result<Vec<Fin
     }
     findings.extend(missing_foreign_keys(&writer.connection, table)?);
     Ok(findings)
+}
+
+/// SQLite looks at every single row, so rows that swap their values would be refused.
+fn is_deferrable(index: &Index) -> bool {
+    index.constraint.as_ref().is_some_and(|clause| clause.contains(" DEFERRABLE"))
 }
 
 fn cannot_have(index: &Index) -> Option<&'static str> {

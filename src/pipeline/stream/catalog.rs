@@ -101,11 +101,17 @@ impl Stream<'_> {
         // Idle connections of workers may have prepared statements of the old form.
         self.workers.clear();
         self.reroute(&pending.table).await?;
-        if pending.copy_again {
-            tracing::info!(table = %pending.table, "a new column's values are known to the source only: copying again");
-            self.resync(std::slice::from_ref(&pending.table)).await?;
+        if !pending.copy_again {
+            return Ok(());
         }
-        Ok(())
+        tracing::info!(table = %pending.table, "what rows hold now is known to the source only: copying again");
+        self.resync(std::slice::from_ref(&pending.table)).await?;
+        // Rows of the form before must not be replayed over what is copied: their cells may mean something else.
+        let head = self.env.source.head().await?;
+        if let Some(life) = self.env.lives.lock().get_mut(&pending.table) {
+            life.high = Some(head);
+        }
+        self.env.lives.save(&pending.table, false).await
     }
 
     /// A table that the source no longer has.

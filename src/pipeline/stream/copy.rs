@@ -3,7 +3,7 @@
 
 use super::{Done, Stream};
 use crate::pipeline::Request;
-use crate::pipeline::life::Slice;
+use crate::pipeline::life::{Life, Slice};
 use crate::pipeline::session::{self, RESYNC};
 use crate::pipeline::worker::Worker;
 use rowferry_api::{Created, Error, ErrorKind, Finding, Key, Range, Replaced, Result, TableName};
@@ -49,8 +49,10 @@ impl Stream<'_> {
                 return Some(Task::Copy(name.clone(), index));
             }
         }
-        let pending =
-            lives.iter().find(|(name, life)| life.state == TableState::Pending && !self.copy.starting.contains(*name));
+        let may_start = |life: &Life| {
+            life.state == TableState::Pending && life.high.as_ref().is_none_or(|high| self.has_passed(high))
+        };
+        let pending = lives.iter().find(|(name, life)| may_start(life) && !self.copy.starting.contains(*name));
         if let Some((name, _)) = pending {
             return Some(Task::Start(name.clone()));
         }
@@ -59,7 +61,8 @@ impl Stream<'_> {
         if lives.values().any(|life| unsettled(life.state)) {
             return None;
         }
-        let unfinished = lives.iter().filter(|(_, life)| life.state == TableState::Streaming && !life.finished);
+        let unfinished = |life: &Life| life.state == TableState::Streaming && life.made && !life.finished;
+        let unfinished = lives.iter().filter(|(_, life)| unfinished(life));
         let mut first_look = unfinished.filter(|(name, _)| !self.copy.finishing.contains(*name)).map(|(name, _)| name);
         if let Some(name) = first_look.find(|name| !self.copy.second_look.contains(*name)) {
             return Some(Task::Finish(name.clone()));
@@ -156,6 +159,7 @@ impl Stream<'_> {
             let mut lives = self.env.lives.lock();
             let Some(life) = lives.get_mut(name) else { return Ok(()) };
             life.replace = created == Created::Filled;
+            life.made |= created == Created::New;
             life.taken = life.chosen.source.schema.clone();
             life.slices = ranges.into_iter().map(Slice::new).collect();
             life.state = TableState::Copying;
@@ -268,7 +272,7 @@ impl Stream<'_> {
             waits.filter_map(|(name, life)| Some((name.clone(), life.high.clone()?))).collect()
         };
         for (name, high) in waiting {
-            if !self.passed(&high)? {
+            if !self.has_passed(&high) {
                 continue;
             }
             if let Some(life) = self.env.lives.lock().get_mut(&name) {
@@ -295,9 +299,14 @@ impl Stream<'_> {
     pub(super) async fn resync(&mut self, names: &[TableName]) -> Result<()> {
         for name in names {
             self.wait_for_jobs().await?;
+            let target = self.env.lives.lock().get(name).map(|life| life.chosen.target.name.clone());
+            if let Some(target) = target {
+                self.filling.forget(&target);
+            }
             if let Some(life) = self.env.lives.lock().get_mut(name) {
                 life.state = TableState::Pending;
                 life.reason = None;
+                life.high = None;
                 life.slices.clear();
                 life.rows_copied = 0;
                 life.finished = false;

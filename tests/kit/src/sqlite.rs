@@ -53,6 +53,7 @@ fn value(base_type: &str, text: &str) -> String {
         "bool" => format!("integer {}", i32::from(text == "t")),
         "int2" | "int4" | "int8" => format!("integer {text}"),
         "oid" | "xid" | "cid" => format!("integer {text}"),
+        "xid8" if text.parse::<i64>().is_ok() => format!("integer {text}"),
         "float4" | "float8" if text == "NaN" || text == "-0" => format!("text {text}"),
         "float4" => format!("real {:08x}", text.parse::<f32>().expect("a float4").to_bits()),
         "float8" => format!("real {:016x}", text.parse::<f64>().expect("a float8").to_bits()),

@@ -53,8 +53,7 @@ fn found(row: &Row) -> Option<Found> {
         columns: if over_expressions { Vec::new() } else { columns.clone() },
         partial: row.get(6),
         definition: with_placeholder(&definition, &row.get::<_, String>(12), &row.get::<_, String>(13))?,
-        // A primary key that is not the key here is carried as a unique index.
-        constraint: kind.filter(|kind| kind != "p").and_then(|_| row.get(11)),
+        constraint: kind.and_then(|_| row.get(11)),
     };
     Some(Found { index, primary: row.get(2), identity: row.get(3), immediate: row.get(5), columns })
 }
@@ -68,7 +67,7 @@ fn with_placeholder(definition: &str, index: &str, table: &str) -> Option<String
     })
 }
 
-/// Which index is the key, and which remain.
+/// Which index is the key, and which are to be built besides: all but a primary key that is the key.
 pub(super) struct Choice {
     pub key: Vec<usize>,
     pub secondary: Vec<Index>,
@@ -98,8 +97,8 @@ pub(super) fn choose_key(indexes: &[Found], identity: char, columns: &[Column]) 
         'd' => names_of(primary.filter(|primary| primary.immediate)),
         _ => Vec::new(),
     };
-    let is_chosen = |found: &Found| chosen.is_some_and(|chosen| std::ptr::eq(chosen, found));
-    let secondary = indexes.iter().filter(|found| !is_chosen(found)).map(|found| found.index.clone()).collect();
+    let is_primary_key = |found: &Found| found.primary && chosen.is_some_and(|chosen| std::ptr::eq(chosen, found));
+    let secondary = indexes.iter().filter(|found| !is_primary_key(found)).map(|found| found.index.clone()).collect();
     Choice { key: chosen.and_then(key_of).unwrap_or_default(), secondary, identity: logged }
 }
 

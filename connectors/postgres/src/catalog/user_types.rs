@@ -35,7 +35,7 @@ fn statement() -> String {
                       AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
                 ARRAY(SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute a WHERE a.attrelid = t.typrelid
                       AND t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
-                format_type(r.rngsubtype, NULL),
+                format_type(r.rngsubtype, -1),
                 (SELECT quote_ident(pn.nspname) || '.' || quote_ident(p.proname) FROM pg_proc p
                  JOIN pg_namespace pn ON pn.oid = p.pronamespace WHERE p.oid = r.rngsubdiff AND pn.nspname = 'pg_catalog'),
                 (SELECT quote_ident(o.opcname) FROM pg_opclass o WHERE o.oid = r.rngsubopc AND NOT o.opcdefault

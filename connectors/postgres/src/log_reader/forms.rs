@@ -15,6 +15,7 @@ use rowferry_api::{
 };
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 /// A key longer lived than a row of more than this is taken out of the row.
@@ -114,7 +115,7 @@ fn lacks_key(table: &TableSchema) -> Error {
 
 /// All forms, by the table's oid.
 pub(super) struct Forms {
-    client: Client,
+    client: Arc<Client>,
     options: ConnectOptions,
     given: HashMap<TableName, Arc<TableSchema>>,
     forms: HashMap<u32, Form>,
@@ -123,7 +124,7 @@ pub(super) struct Forms {
 impl Forms {
     pub(super) fn new(client: Client, options: ConnectOptions, given: &[Arc<TableSchema>]) -> Self {
         let given = given.iter().map(|table| (table.name.clone(), table.clone())).collect();
-        Self { client, options, given, forms: HashMap::new() }
+        Self { client: Arc::new(client), options, given, forms: HashMap::new() }
     }
 
     /// How many cells a table's rows have.
@@ -137,17 +138,32 @@ impl Forms {
         })
     }
 
-    /// Takes a Relation message in. Returns the table's form if it is not the one that it had.
-    pub(super) async fn describe(&mut self, relation: &Relation) -> Result<Option<Arc<TableSchema>>> {
-        let earlier = self.forms.get(&relation.oid);
-        if earlier.is_some_and(|form| form.relation == *relation) {
-            return Ok(None);
+    /// Starts to look up what a Relation message does not say, unless the message says nothing new.
+    pub(super) fn look_up(&self, relation: Relation) -> Option<Lookup> {
+        if self.forms.get(&relation.oid).is_some_and(|form| form.relation == relation) {
+            return None;
         }
-        let earlier = earlier.map(|form| form.table.clone());
+        let (client, options) = (self.client.clone(), self.options.clone());
+        let columns: Vec<(u32, i32)> =
+            relation.columns.iter().map(|column| (column.type_oid, column.type_mod)).collect();
+        let oid = relation.oid;
+        let task = tokio::spawn(async move {
+            let client = if client.is_closed() { Arc::new(options.connect().await?) } else { client };
+            let table = catalog::table_by_oid(&client, oid).await?;
+            let natives = natives(&client, &columns).await?;
+            Ok(Found { client, table: table.map(|table| (*table.schema).clone()), natives })
+        });
+        Some(Lookup { relation, task })
+    }
+
+    /// Takes in what a message and its lookup say. Returns the table's form if it is not the one that it had.
+    pub(super) fn describe(&mut self, relation: Relation, found: Found) -> Option<Arc<TableSchema>> {
+        self.client = found.client;
+        let earlier = self.forms.get(&relation.oid).map(|form| form.table.clone());
         let name = TableName::new(relation.schema.clone(), relation.name.clone());
         let given = self.given.get(&name).cloned();
-        let built = self.build(name, relation, given.as_deref()).await?;
-        let defect = defect_of(&built, relation, given.is_some());
+        let built = build(name, &relation, found.natives, found.table, given.as_deref());
+        let defect = defect_of(&built, &relation, given.is_some());
         let known = [&earlier, &given].into_iter().flatten().find(|known| is_same_form(known, &built)).cloned();
         let table = known.unwrap_or_else(|| Arc::new(built));
         let is_news = earlier.is_none_or(|earlier| !Arc::ptr_eq(&earlier, &table));
@@ -157,52 +173,67 @@ impl Forms {
             builder: RowBuilder::new(),
             key_may_be_null: given.is_some() && table.key_columns().any(|column| column.nullable),
             defect,
-            relation: relation.clone(),
+            relation,
         };
-        self.forms.insert(relation.oid, form);
-        Ok(is_news.then_some(table))
+        self.forms.insert(form.relation.oid, form);
+        is_news.then_some(table)
     }
+}
 
-    async fn build(
-        &mut self,
-        name: TableName,
-        relation: &Relation,
-        given: Option<&TableSchema>,
-    ) -> Result<TableSchema> {
-        if self.client.is_closed() {
-            self.client = self.options.connect().await?;
-        }
-        let catalog = catalog::table_by_oid(&self.client, relation.oid).await?;
-        let catalog = catalog.map(|table| (*table.schema).clone());
-        let natives = self.natives(&relation.columns).await?;
-        let named = relation.columns.iter().zip(natives);
-        let columns: Vec<Column> = named.map(|(column, native)| column_of(column, native, catalog.as_ref())).collect();
-        let key = key_of(&columns, given, catalog.as_ref(), relation);
-        let (indexes, foreign_keys, types) =
-            catalog.map(|table| (table.indexes, table.foreign_keys, table.types)).unwrap_or_default();
-        Ok(TableSchema {
-            name,
-            dialect: Dialect::Postgres,
-            columns,
-            computed: Vec::new(),
-            key,
-            indexes,
-            foreign_keys,
-            types,
-        })
-    }
+/// A look into the catalog that goes on by itself: a caller that stops waiting and asks again does not start it again.
+pub(super) struct Lookup {
+    relation: Relation,
+    task: JoinHandle<Result<Found>>,
+}
 
-    /// The types as the server spells them, one statement for all columns.
-    async fn natives(&self, columns: &[RelationColumn]) -> Result<Vec<String>> {
-        let oids: Vec<u32> = columns.iter().map(|column| column.type_oid).collect();
-        let mods: Vec<i32> = columns.iter().map(|column| column.type_mod).collect();
-        let rows = self
-            .client
-            .query(types::SPELL_TYPES, &[&oids, &mods])
-            .await
-            .map_err(|error| from_pg("look up the types of a table in the log", error))?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
+/// What a look into the catalog brought.
+pub(super) struct Found {
+    client: Arc<Client>,
+    /// `None` if the catalog no longer has the table.
+    table: Option<TableSchema>,
+    /// The columns' types as the server spells them.
+    natives: Vec<String>,
+}
+
+impl Lookup {
+    /// Waits for it. Dropping the wait loses nothing. Not to be called again after it has returned.
+    pub(super) async fn found(&mut self) -> Result<(Relation, Found)> {
+        let found = (&mut self.task).await.map_err(|error| {
+            Error::new(ErrorKind::Other, "look up a table of the log: the task ended in a panic").because(error)
+        })??;
+        Ok((self.relation.clone(), found))
     }
+}
+
+impl Drop for Lookup {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// One statement for all columns, given by the oids of their types and the modifiers.
+async fn natives(client: &Client, columns: &[(u32, i32)]) -> Result<Vec<String>> {
+    let (oids, mods): (Vec<u32>, Vec<i32>) = columns.iter().copied().unzip();
+    let rows = client
+        .query(types::SPELL_TYPES, &[&oids, &mods])
+        .await
+        .map_err(|error| from_pg("look up the types of a table in the log", error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+fn build(
+    name: TableName,
+    relation: &Relation,
+    natives: Vec<String>,
+    catalog: Option<TableSchema>,
+    given: Option<&TableSchema>,
+) -> TableSchema {
+    let named = relation.columns.iter().zip(natives);
+    let columns: Vec<Column> = named.map(|(column, native)| column_of(column, native, catalog.as_ref())).collect();
+    let key = key_of(&columns, given, catalog.as_ref(), relation);
+    let (indexes, foreign_keys, types) =
+        catalog.map(|table| (table.indexes, table.foreign_keys, table.types)).unwrap_or_default();
+    TableSchema { name, dialect: Dialect::Postgres, columns, computed: Vec::new(), key, indexes, foreign_keys, types }
 }
 
 /// A column of the message, as the catalog has it if it still does.

@@ -221,7 +221,10 @@ impl PostgresApplier {
     async fn delete(&mut self, shape: &Shape, keys: &[&Key]) -> Result<()> {
         let columns: Vec<&Written> = shape.keys.iter().collect();
         let text = match columns.as_slice() {
-            [only] => format!("DELETE FROM {} WHERE {} = ANY ($1::text[]::{}[])", shape.table, only.name, only.bare),
+            // ANY of a list of arrays would look into them.
+            [only] if !only.bare.ends_with("[]") => {
+                format!("DELETE FROM {} WHERE {} = ANY ($1::text[]::{}[])", shape.table, only.name, only.bare)
+            }
             _ => {
                 let (from, typed) = unnest(&columns);
                 let same = columns.iter().zip(typed).map(|(column, typed)| format!("t.{} = {typed}", column.name));

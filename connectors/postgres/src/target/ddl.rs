@@ -83,7 +83,9 @@ pub(super) async fn create(client: &mut Client, form: &TableSchema) -> Result<Cr
     let transaction = client.transaction().await.map_err(|error| from_pg(context.as_str(), error))?;
     let mut statements = vec![DDL_LOCK.to_owned(), create_schema(&form.name.schema)];
     statements.extend(create_types(&transaction, &form.types, &missing).await?);
-    statements.push(create_table(form, &missing));
+    let key_index = key_index(form);
+    statements.push(create_table(form, &missing, key_index.is_none()));
+    statements.extend(key_index.map(|index| index_statement(form, index)));
     for statement in &statements {
         transaction.batch_execute(statement).await.map_err(|error| {
             let error = from_pg(context.as_str(), error);
@@ -143,11 +145,23 @@ async fn create_types(transaction: &Transaction<'_>, types: &[TypeDef], missing:
     Ok(statements)
 }
 
-fn create_table(form: &TableSchema, missing: &[String]) -> String {
+/// The index of the source that keeps the key unique, where that is not its primary key.
+fn key_index(form: &TableSchema) -> Option<&Index> {
+    let key: Vec<&String> = form.key_columns().map(|column| &column.name).collect();
+    let deferrable = |index: &Index| index.constraint.as_ref().is_some_and(|clause| clause.contains(" DEFERRABLE"));
+    let keeps = |index: &&Index| {
+        index.unique && !index.partial && !deferrable(index) && index.columns.iter().collect::<Vec<_>>() == key
+    };
+    form.indexes.iter().filter(|_| form.dialect == Dialect::Postgres).find(keeps)
+}
+
+fn create_table(form: &TableSchema, missing: &[String], with_key: bool) -> String {
     let mut parts: Vec<String> = form.columns.iter().map(|column| define(column, form, missing)).collect();
     parts.extend(form.computed.iter().map(|column| define(column, form, missing)));
     let key: Vec<String> = form.key_columns().map(|column| quote_name(&column.name)).collect();
-    parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
+    if with_key {
+        parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
+    }
     format!("CREATE TABLE {} ({})", quote_table(&form.name), parts.join(", "))
 }
 
@@ -285,6 +299,7 @@ pub(super) async fn finish(client: &Client, form: &TableSchema, replica_role: bo
     if form.dialect != Dialect::Postgres {
         return Ok(findings);
     }
+    findings.extend(set_not_null(client, form).await?);
     for index in &form.indexes {
         if !exists(client, &form.name, &index.name).await? {
             findings.extend(attempt(client, form, &index.name, &index_statement(form, index)).await?);
@@ -297,6 +312,20 @@ pub(super) async fn finish(client: &Client, form: &TableSchema, replica_role: bo
     }
     let analyzed = client.batch_execute(&format!("ANALYZE {}", quote_table(&form.name))).await;
     analyzed.map_err(|error| from_pg(format!("analyze table {}", form.name), error))?;
+    Ok(findings)
+}
+
+/// A column that was added while older rows could not say what they hold in it takes its NOT NULL now.
+async fn set_not_null(client: &Client, form: &TableSchema) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    let Some(have) = look(client, &form.name).await? else { return Ok(findings) };
+    for column in form.columns.iter().filter(|column| !column.nullable) {
+        if have.columns.iter().any(|have| have.name == column.name && !have.not_null) {
+            let (table, name) = (quote_table(&form.name), quote_name(&column.name));
+            let statement = format!("ALTER TABLE {table} ALTER COLUMN {name} SET NOT NULL");
+            findings.extend(attempt(client, form, &column.name, &statement).await?);
+        }
+    }
     Ok(findings)
 }
 
