@@ -45,6 +45,8 @@ pub struct PipelineConfig {
     pub snapshot_workers: usize,
     /// Rows of one range, about.
     pub slice_rows: u64,
+    /// Bytes of log at the source that may wait while tables are copied.
+    pub log_budget_bytes: u64,
     defaults: TableConfig,
     table: BTreeMap<String, TableConfig>,
 }
@@ -132,6 +134,8 @@ impl Config {
 
 /// Memory below which a pipeline could not hold a batch and read the next.
 const LEAST_MEMORY_BYTES: u64 = 8 << 20;
+/// A source writes this much in a blink: with less, copies would hardly ever run.
+const LEAST_LOG_BYTES: u64 = 16 << 20;
 /// Copying more ranges side by side than this hurts a source more than it helps.
 const MOST_WORKERS: u64 = 64;
 
@@ -185,7 +189,8 @@ fn valid_pipeline(
         }
         table.insert(key, table_config(section.into_inner(), &defaults, problems));
     }
-    let memory_bytes = typed.memory.map_or(64 << 20, |memory| size(&memory, problems));
+    let memory_bytes = typed.memory.map_or(64 << 20, |memory| size(&memory, LEAST_MEMORY_BYTES, problems));
+    let log_budget_bytes = typed.log_budget.map_or(1 << 30, |budget| size(&budget, LEAST_LOG_BYTES, problems));
     let workers = typed.snapshot_workers.map_or(2, |workers| at_least_one(&workers, MOST_WORKERS, problems));
     let slice_rows = typed.slice_rows.map_or(100_000, |rows| at_least_one(&rows, u64::from(u32::MAX), problems));
     (problems.len() == before).then_some(())?;
@@ -197,6 +202,7 @@ fn valid_pipeline(
         memory_bytes,
         snapshot_workers: usize::try_from(workers).unwrap_or(1),
         slice_rows,
+        log_budget_bytes,
         defaults,
         table,
     })
@@ -259,7 +265,7 @@ fn endpoint(
     Some(Endpoint { kind: kind_text, options: values, base: base.to_owned() })
 }
 
-fn size(typed: &toml::Spanned<String>, problems: &mut Vec<Problem>) -> u64 {
+fn size(typed: &toml::Spanned<String>, least: u64, problems: &mut Vec<Problem>) -> u64 {
     let text = typed.get_ref().trim();
     let digits = text.len() - text.trim_start_matches(|char: char| char.is_ascii_digit()).len();
     let unit: Option<u64> = match text[digits..].trim() {
@@ -271,9 +277,13 @@ fn size(typed: &toml::Spanned<String>, problems: &mut Vec<Problem>) -> u64 {
     };
     let bytes = unit.and_then(|unit| text[..digits].parse::<u64>().ok()?.checked_mul(unit));
     match bytes {
-        Some(bytes) if bytes >= LEAST_MEMORY_BYTES => bytes,
+        Some(bytes) if bytes >= least => bytes,
         Some(_) => {
-            problems.push(Problem::new(typed.span(), format!("{text} is too little memory"), "The least is 8MiB."));
+            problems.push(Problem::new(
+                typed.span(),
+                format!("{text} is too little"),
+                format!("The least is {}MiB.", least >> 20),
+            ));
             0
         }
         None => {

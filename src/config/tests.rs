@@ -76,7 +76,8 @@ fn tables_are_chosen_by_patterns_with_exceptions() {
 #[test]
 fn errors_point_at_the_line_and_say_what_to_do() {
     refused(&with("tabels = []"), 6, &["unknown key: tabels", "Did you mean `tables`?"]);
-    refused(&with("memory = \"1KiB\""), 6, &["too little memory", "8MiB"]);
+    refused(&with("memory = \"1KiB\""), 6, &["1KiB is too little", "8MiB"]);
+    refused(&with("log_budget = \"1MiB\""), 6, &["1MiB is too little", "16MiB"]);
     refused(&with("memory = \"lots\""), 6, &["not a size"]);
     refused(&with("snapshot_workers = 0"), 6, &["out of range", "1 to 64"]);
     refused(&with("on_bad_row = \"ignore\""), 6, &["ignore"]);

@@ -50,6 +50,10 @@ pub(super) struct Pipeline {
     /// Rows of one range, about; default 100000. A crash repeats at most the ranges that were under way.
     #[schemars(with = "Option<u64>")]
     pub slice_rows: Option<Spanned<u64>>,
+    /// Log at the source that may wait while tables are copied: past it the copies pause until the log is caught up to half
+    /// of it; default "1GiB".
+    #[schemars(with = "Option<String>")]
+    pub log_budget: Option<Text>,
     /// What a change of a table's form does, unless the table says otherwise: evolve (default) or halt.
     pub on_schema_change: Option<OnSchemaChange>,
     /// What a row does that the target refuses, unless the table says otherwise: halt (default) or dead_letter.

@@ -63,6 +63,8 @@ struct Stream<'a> {
     copying: usize,
     /// Copy jobs that may still start before the log has its turn.
     copies_left: usize,
+    /// So much log waits at the source that copies pause until it is caught up.
+    catching_up: bool,
     /// A transaction of the target is open for parts of one that is larger than the budget.
     target_open: bool,
     applied: Position,
@@ -118,6 +120,7 @@ impl<'a> Stream<'a> {
             jobs: JoinSet::new(),
             copying: 0,
             copies_left: env.config.snapshot_workers,
+            catching_up: false,
             target_open: false,
             applied: start.position.clone(),
             goal,
@@ -162,7 +165,10 @@ impl<'a> Stream<'a> {
                     self.env.board.figures().heard_us = Some(now_us());
                     self.events.extend(chunk.unwrap_or_else(|| Err(ReaderTask::closed()))?);
                 }
-                _ = catalog.tick() => self.look_at_catalog(false).await?,
+                _ = catalog.tick() => {
+                    self.weigh_log().await?;
+                    self.look_at_catalog(false).await?;
+                }
                 _ = heartbeat.tick() => {}
                 Some(request) = requests.recv() => self.request(request).await?,
                 () = super::stopped(stop) => return self.drain().await,
@@ -211,9 +217,31 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
+    /// Copies give way to the log before it fills the source's disk, until half of the budget is free again.
+    async fn weigh_log(&mut self) -> Result<()> {
+        let head = self.env.source.head().await?;
+        let Some(lag_bytes) = self.env.source.distance_bytes(&self.applied, &head) else { return Ok(()) };
+        self.env.board.figures().lag_bytes = Some(lag_bytes);
+        let budget = self.env.config.log_budget_bytes;
+        let was = self.catching_up;
+        self.catching_up = lag_bytes > if was { budget / 2 } else { budget };
+        match (was, self.catching_up) {
+            (false, true) if self.copies_wait() => {
+                tracing::warn!(
+                    lag_bytes,
+                    log_budget = budget,
+                    "much log waits at the source: copies pause until it is caught up"
+                );
+            }
+            (true, false) => tracing::info!(lag_bytes, "the log is caught up: copies may go on"),
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Starts the jobs whose turn it is.
     async fn dispatch(&mut self) -> Result<()> {
-        let copies_wait = self.copies_wait();
+        let copies_wait = self.copies_wait() && !self.catching_up;
         if self.copying == 0
             && let Some(applier) = self.applier.take()
         {

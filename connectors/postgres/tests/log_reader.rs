@@ -79,7 +79,7 @@ impl Log {
     }
 
     async fn try_rest(&self, reader: &mut PostgresLogReader) -> Result<Vec<Event>, Error> {
-        self.execute("CREATE TABLE IF NOT EXISTS the_end (id int PRIMARY KEY); INSERT INTO the_end VALUES (1) ON CONFLICT DO NOTHING")
+        self.execute("CREATE TABLE IF NOT EXISTS the_end (id int PRIMARY KEY); INSERT INTO the_end SELECT 1 WHERE NOT EXISTS (SELECT FROM the_end)")
             .await;
         self.execute("UPDATE the_end SET id = id + 1").await;
         let mut events = Vec::new();
