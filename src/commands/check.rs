@@ -51,7 +51,10 @@ async fn look(pipeline: &PipelineConfig) -> PipelineReport {
 
 async fn look_closely(pipeline: &PipelineConfig, findings: &mut Vec<Finding>) -> Result<usize, Error> {
     let (source, target) = ends(pipeline)?;
-    let chosen = match source.tables().await.and_then(|tables| forms::choose(&tables, pipeline, &*target)) {
+    let chosen = match source.tables().await.and_then(|tables| {
+        forms::refuse_missing(&tables, pipeline, |_| false)?;
+        forms::choose(&tables, pipeline, &*target)
+    }) {
         Ok(chosen) => chosen,
         Err(error) => {
             findings.push(as_finding("source", &error));

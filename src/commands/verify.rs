@@ -1,13 +1,14 @@
 //! `rowferry verify`: compares both ends while they run, and with `--repair` copies the rows that differ again.
 
 use super::status::{PipelineStatus, Status as Running};
-use super::{FOUND, OK, chosen, ends, print_json, say};
+use super::{FOUND, OK, chosen, ends, open_store, print_json, say};
 use crate::cli::VerifyArgs;
 use crate::config::{Config, PipelineConfig};
 use crate::control::{self, Ask};
 use crate::pipeline::forms::{self, Chosen};
 use crate::verify::{Found, Status, TableReport, Verifier, render};
 use rowferry_api::{Error, ErrorKind};
+use rowferry_state::Store;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -117,6 +118,8 @@ async fn one_table(
 async fn repaired(config: &Config, verifier: &Verifier<'_>, table: &Chosen, mut found: Found) -> Result<Found, Error> {
     let (read, target) = (&table.source.schema, &table.target);
     if !verifier.running {
+        // A process that started now would apply the log under the repair.
+        let _held = if Store::exists(&config.state_dir) { Some(open_store(config).await?) } else { None };
         verifier.repair(read, target, &found.differences).await?;
         return verifier.compare_again(read, target, found).await;
     }

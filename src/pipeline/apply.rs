@@ -7,10 +7,10 @@
 use super::filling::Work;
 use super::life::Lives;
 use super::route::touched_keys;
-use crate::net::{net_changes, row_by_row};
+use crate::net::{moved_keys, net_changes, row_by_row};
 use rowferry_api::{
-    Applied, Applier, Batch, Change, Error, ErrorKind, Key, Op, Position, Result, Row, Step, TableName, TableSchema,
-    Timestamp,
+    Applied, Applier, Batch, Change, Error, ErrorKind, Key, Op, Position, Result, Row, Source, Step, TableName,
+    TableSchema, Timestamp,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,46 +39,22 @@ pub(super) struct Outcome {
     pub dead_letters: Vec<DeadLetter>,
 }
 
-/// Applies `work`. On an error nothing of it is in the target and the target's open transaction is rolled back.
-pub(super) async fn apply(applier: &mut dyn Applier, work: Work, lives: &Lives) -> Result<Outcome> {
-    let result = try_apply(applier, work, lives).await;
+/// Applies `work`. `catalog_version` is that of the source's catalog that the target's tables have followed. On an error nothing of it is in the target and the target's open transaction is rolled back.
+pub(super) async fn apply(
+    applier: &mut dyn Applier,
+    work: Work,
+    lives: &Lives,
+    source: &dyn Source,
+    catalog_version: u64,
+) -> Result<Outcome> {
+    let attempt =
+        Attempt { applier: &mut *applier, lives, source, catalog_version, again: Vec::new(), dead_letters: Vec::new() };
+    let result = attempt.run(work).await;
     if result.is_err() {
         // The error at hand says more than one of the rollback would; a lost connection rolls back by itself.
         let _ = applier.rollback().await;
     }
     result
-}
-
-async fn try_apply(applier: &mut dyn Applier, work: Work, lives: &Lives) -> Result<Outcome> {
-    let mut attempt = Attempt { applier, lives, again: Vec::new(), dead_letters: Vec::new() };
-    let position = work.end.as_ref().map(|end| end.position.clone());
-    let steps = net_changes(&work.changes);
-    // A partial update may find no row: that must be known before the commit.
-    let at_once = steps.iter().all(|step| !matches!(step, Step::Rows(rows) if !rows.updates.is_empty()));
-    let end = if at_once { position.clone() } else { None };
-    match attempt.send(steps, end.clone()).await {
-        Ok(()) if end.is_some() => {}
-        Ok(()) => attempt.commit(position.clone()).await?,
-        Err(error) if refuses_rows(&error) => {
-            attempt.row_by_row_or_bisect(&work.changes, error).await?;
-            attempt.commit(position.clone()).await?;
-        }
-        Err(error) => return Err(error),
-    }
-    let mut applied = HashMap::new();
-    for change in &work.changes {
-        match applied.get_mut(&change.table.name) {
-            Some(count) => *count += 1,
-            None => drop(applied.insert(change.table.name.clone(), 1)),
-        }
-    }
-    Ok(Outcome {
-        position,
-        committed_at: work.end.and_then(|end| end.committed_at),
-        applied,
-        again: gather(attempt.again),
-        dead_letters: attempt.dead_letters,
-    })
 }
 
 fn refuses_rows(error: &Error) -> bool {
@@ -88,14 +64,50 @@ fn refuses_rows(error: &Error) -> bool {
 struct Attempt<'a> {
     applier: &'a mut dyn Applier,
     lives: &'a Lives,
+    source: &'a dyn Source,
+    catalog_version: u64,
     again: Vec<(Arc<TableSchema>, Key)>,
     dead_letters: Vec<DeadLetter>,
 }
 
 impl Attempt<'_> {
+    async fn run(mut self, work: Work) -> Result<Outcome> {
+        let position = work.end.as_ref().map(|end| end.position.clone());
+        let steps = net_changes(&work.changes);
+        // A partial update may find no row: that must be known before the commit.
+        let at_once = steps.iter().all(|step| !matches!(step, Step::Rows(rows) if !rows.updates.is_empty()));
+        let end = if at_once { position.clone() } else { None };
+        match self.send(steps, end.clone()).await {
+            Ok(()) if end.is_some() => {}
+            Ok(()) => self.commit(position.clone()).await?,
+            Err(error) if refuses_rows(&error) => {
+                self.row_by_row_or_bisect(&work.changes, error).await?;
+                self.commit(position.clone()).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        let mut applied = HashMap::new();
+        for change in &work.changes {
+            match applied.get_mut(&change.table.name) {
+                Some(count) => *count += 1,
+                None => drop(applied.insert(change.table.name.clone(), 1)),
+            }
+        }
+        Ok(Outcome {
+            position,
+            committed_at: work.end.and_then(|end| end.committed_at),
+            applied,
+            again: gather(self.again),
+            dead_letters: self.dead_letters,
+        })
+    }
+
     async fn send(&mut self, steps: Vec<Step>, end: Option<Position>) -> Result<()> {
+        // Cells of a row that moved may have come from a later row of its old key.
+        let mut moved = moved_keys(&steps);
+        moved.retain(|(table, _)| self.lives.in_window(&table.name));
         let Applied { missing } = self.applier.apply(&Batch { steps, end }).await?;
-        self.again.extend(missing);
+        self.again.extend(missing.into_iter().chain(moved));
         Ok(())
     }
 
@@ -126,7 +138,7 @@ impl Attempt<'_> {
                 },
             };
             if let [change] = changes {
-                self.refused(change, refused)?;
+                self.refused(change, refused).await?;
             } else {
                 let (first, second) = changes.split_at(changes.len() / 2);
                 todo.push((second, None));
@@ -137,13 +149,18 @@ impl Attempt<'_> {
     }
 
     /// One change that the target refuses by itself.
-    fn refused(&mut self, change: &Change, error: Error) -> Result<()> {
+    async fn refused(&mut self, change: &Change, error: Error) -> Result<()> {
         let name = &change.table.name;
-        let in_window = self.lives.in_window(name);
-        if in_window && error.kind() == ErrorKind::Unique {
-            // A state that the source never had: reading the row again removes what stands in its way.
+        if self.lives.in_window(name) {
+            // A state that the source never had, or a row older than the form that the target has taken (NOT NULL since):
+            // reading the row again removes what stands in its way, and is refused for good if that is not it.
             self.again.extend(touched_keys(change).into_iter().map(|key| (change.table.clone(), key)));
             return Ok(());
+        }
+        if self.source.catalog_version().await? != self.catalog_version {
+            // A new label of an enum, a NULL that may be: no row of the log announces such a change.
+            let what = format!("write a row of {name}: the source's tables have changed meanwhile ({error})");
+            return Err(Error::new(ErrorKind::Transient, what));
         }
         if self.lives.lets_bad_rows_go(name) {
             self.dead_letters.push(DeadLetter { change: change.clone(), reason: error.to_string() });

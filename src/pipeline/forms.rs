@@ -30,7 +30,7 @@ impl Chosen {
 }
 
 /// Chooses tables by the pipeline's patterns. A partition is skipped where a table above it is chosen. Errors are of the
-/// configuration: a name that no table has, a key or target that cannot be.
+/// configuration: a key or target that cannot be.
 pub fn choose(tables: &[SourceTable], config: &PipelineConfig, target: &dyn Target) -> Result<Vec<Chosen>> {
     let matched: HashSet<&TableName> =
         tables.iter().map(|table| &table.schema.name).filter(|name| config.tables.matches(name)).collect();
@@ -38,7 +38,6 @@ pub fn choose(tables: &[SourceTable], config: &PipelineConfig, target: &dyn Targ
         .iter()
         .filter(|table| matched.contains(&table.schema.name) && !table.ancestors.iter().any(|up| matched.contains(up)))
         .collect();
-    refuse_missing(tables, config)?;
     let mut names = HashMap::new();
     for table in &kept {
         let name = &table.schema.name;
@@ -53,9 +52,10 @@ pub fn choose(tables: &[SourceTable], config: &PipelineConfig, target: &dyn Targ
     kept.into_iter().map(|table| chosen(table, config.table_config(&table.schema.name), &names)).collect()
 }
 
-fn refuse_missing(tables: &[SourceTable], config: &PipelineConfig) -> Result<()> {
+/// Refuses a name of the configuration that no table of the source has, unless `is_known` from an earlier run.
+pub fn refuse_missing(tables: &[SourceTable], config: &PipelineConfig, is_known: impl Fn(&str) -> bool) -> Result<()> {
     let known: Vec<TableName> = tables.iter().map(|table| table.schema.name.clone()).collect();
-    match config.tables.unmatched_names(&known).first() {
+    match config.tables.unmatched_names(&known).iter().find(|name| !is_known(name)) {
         None => Ok(()),
         Some(name) => Err(Error::new(ErrorKind::Config, format!("choose tables: the source has no table {name}"))
             .hint(format!(

@@ -8,8 +8,8 @@ use super::forms::Chosen;
 use super::route::touched_keys;
 use crate::config::OnBadRow;
 use rowferry_api::{Error, ErrorKind, Key, Position, Range, Result, TableName, TableSchema};
-use rowferry_state::{DeadLetterRecord, SliceRecord, TableRecord, TableState};
-use std::collections::BTreeMap;
+use rowferry_state::{AtTarget, DeadLetterRecord, SliceRecord, TableRecord, TableState};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,6 +17,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const MAX_DEAD_LETTERS: u64 = 100_000;
 /// Keys of one slice of keys.
 const KEYS_PER_SLICE: usize = 1_000;
+/// Keys of one table that wait to be read again; beyond that the whole table is.
+const MAX_QUEUED_KEYS: usize = 100_000;
+
+/// Numbers of slices.
+type SliceNumbers = std::ops::Range<usize>;
 
 /// One table.
 #[derive(Debug, Clone)]
@@ -25,6 +30,10 @@ pub struct Life {
     pub chosen: Chosen,
     /// The form that the target's table has taken. Differs from `chosen` while a change of form is being carried over.
     pub taken: Arc<TableSchema>,
+    /// The source's own id of the table whose rows the target has.
+    pub source_id: u64,
+    /// The highest id of a column that the source's table has had, also of those that do not travel.
+    pub columns_seen: i32,
     /// Where it stands.
     pub state: TableState,
     /// Why it is halted.
@@ -39,10 +48,14 @@ pub struct Life {
     pub rows_applied: u64,
     /// Rows that the target refused.
     pub dead_letters: u64,
-    /// Slices replace what the target has, instead of filling an empty table.
-    pub replace: bool,
-    /// rowferry made the target's table, so its indexes and foreign keys are rowferry's matter too.
-    pub made: bool,
+    /// Where the target's table comes from.
+    pub at_target: AtTarget,
+    /// More rows have to be read again than are kept one by one: once the slices are done the whole table is.
+    pub again: bool,
+    /// The source has it no more.
+    pub gone: bool,
+    /// The keys of slices of keys that are not done.
+    queued: HashSet<Key>,
     /// Secondary indexes and foreign keys are built.
     pub finished: bool,
 }
@@ -74,6 +87,8 @@ impl Life {
     pub fn new(chosen: Chosen) -> Self {
         Self {
             taken: chosen.source.schema.clone(),
+            source_id: chosen.source.id,
+            columns_seen: highest_id(&chosen.logged),
             chosen,
             state: TableState::Pending,
             reason: None,
@@ -82,15 +97,17 @@ impl Life {
             rows_copied: 0,
             rows_applied: 0,
             dead_letters: 0,
-            replace: false,
-            made: false,
+            at_target: AtTarget::Unknown,
+            again: false,
+            gone: false,
+            queued: HashSet::new(),
             finished: false,
         }
     }
 
     /// A table that an earlier run left, under the form that the catalog has now.
     pub fn restored(chosen: Chosen, record: TableRecord, slices: Vec<SliceRecord>) -> Result<Self> {
-        let slices = slices
+        let slices: Vec<Slice> = slices
             .into_iter()
             .map(|slice| {
                 let range = serde_json::from_str(&slice.range_json).map_err(|error| unreadable("slice", error))?;
@@ -99,16 +116,25 @@ impl Life {
             .collect::<Result<_>>()?;
         Ok(Self {
             taken: Arc::new(known_form(&record)?),
+            source_id: record.source_id,
+            columns_seen: record.columns_seen,
             chosen,
             state: record.state,
             reason: record.reason,
             high: record.high.map(Position::new),
+            queued: slices
+                .iter()
+                .filter(|slice| !slice.done)
+                .flat_map(|slice| keys_of(&slice.range))
+                .cloned()
+                .collect(),
             slices,
             rows_copied: record.rows_copied,
             rows_applied: record.rows_applied,
             dead_letters: record.dead_letters,
-            replace: record.replace,
-            made: record.made,
+            at_target: record.at_target,
+            again: record.again,
+            gone: false,
             finished: record.finished,
         })
     }
@@ -128,6 +154,64 @@ impl Life {
         matches!(self.state, TableState::Streaming | TableState::Halted)
     }
 
+    /// The target's table has this form of `chosen` now.
+    pub fn takes(&mut self, form: Arc<TableSchema>) {
+        let seen = highest_id(&self.chosen.logged);
+        self.columns_seen = if self.is_replaced() { seen } else { seen.max(self.columns_seen) };
+        self.source_id = self.chosen.source.id;
+        self.taken = form;
+    }
+
+    /// Whether the source's table was dropped and made again under its name since the target's rows were read.
+    pub fn is_replaced(&self) -> bool {
+        let (before, now) = (self.source_id, self.chosen.source.id);
+        before != now && before != 0 && now != 0
+    }
+
+    /// To be copied from its beginning, once the log has passed `high`; every range replaces what the target has.
+    pub fn restart(&mut self, high: Option<Position>) {
+        self.high = high.or_else(|| self.high.take().filter(|_| self.state == TableState::Pending));
+        self.state = TableState::Pending;
+        self.reason = None;
+        self.slices.clear();
+        self.queued.clear();
+        self.rows_copied = 0;
+        self.finished = false;
+        self.again = false;
+    }
+
+    /// A part is in the target.
+    pub fn slice_done(&mut self, index: usize, rows: u64, bytes: u64) {
+        self.rows_copied += rows;
+        let slice = &mut self.slices[index];
+        (slice.done, slice.running, slice.rows, slice.bytes) = (true, false, rows, bytes);
+        for key in keys_of(&slice.range) {
+            self.queued.remove(key);
+        }
+    }
+
+    /// Whether all parts are in the target.
+    pub fn is_copied(&self) -> bool {
+        self.state == TableState::Copying && self.slices.iter().all(|slice| slice.done)
+    }
+
+    /// Adds keys to read again; returns the numbers of the slices that hold them. Those that wait already are left out. Beyond a
+    /// bound none is kept, and the whole table is copied again after its slices.
+    fn queue(&mut self, keys: &[Key]) -> SliceNumbers {
+        let first = self.slices.len();
+        if self.again {
+            return first..first;
+        }
+        let fresh: Vec<Key> = keys.iter().filter(|key| self.queued.insert((*key).clone())).cloned().collect();
+        if self.queued.len() > MAX_QUEUED_KEYS {
+            self.again = true;
+            self.queued.clear();
+            return first..first;
+        }
+        self.slices.extend(fresh.chunks(KEYS_PER_SLICE).map(|keys| Slice::new(Range::Set(keys.to_vec()))));
+        first..self.slices.len()
+    }
+
     /// Slices done and slices in all.
     pub fn progress(&self) -> (u64, u64) {
         (self.slices.iter().filter(|slice| slice.done).count() as u64, self.slices.len() as u64)
@@ -143,11 +227,25 @@ impl Life {
             rows_copied: self.rows_copied,
             rows_applied: self.rows_applied,
             dead_letters: self.dead_letters,
-            replace: self.replace,
-            made: self.made,
+            at_target: self.at_target,
+            source_id: self.source_id,
+            columns_seen: self.columns_seen,
+            again: self.again,
             finished: self.finished,
         })
     }
+}
+
+/// The keys of a slice of keys.
+fn keys_of(range: &Range) -> &[Key] {
+    match range {
+        Range::Set(keys) => keys,
+        _ => &[],
+    }
+}
+
+fn highest_id(form: &TableSchema) -> i32 {
+    form.columns.iter().chain(&form.computed).map(|column| column.id).max().unwrap_or(0)
 }
 
 fn known_form(record: &TableRecord) -> Result<TableSchema> {
@@ -164,6 +262,8 @@ fn unreadable(what: &str, error: serde_json::Error) -> Error {
 #[derive(Debug, Clone)]
 pub struct Lives {
     tables: Arc<Mutex<BTreeMap<TableName, Life>>>,
+    /// Held while a table is written.
+    saving: Arc<tokio::sync::Mutex<()>>,
     state: rowferry_state::Pipeline,
     store: rowferry_state::Store,
 }
@@ -171,7 +271,7 @@ pub struct Lives {
 impl Lives {
     /// No tables yet.
     pub fn new(store: rowferry_state::Store, state: rowferry_state::Pipeline) -> Self {
-        Self { tables: Arc::default(), state, store }
+        Self { tables: Arc::default(), saving: Arc::default(), state, store }
     }
 
     /// The tables, by their names at the source. Held for a moment only, never across an await.
@@ -201,37 +301,37 @@ impl Lives {
         blocking(move || read(&state)).await
     }
 
-    /// Writes a table's record, and with `slices` also all of its slices, durably.
-    pub async fn save(&self, table: &TableName, slices: bool) -> Result<()> {
-        let (record, slice_records) = {
-            let tables = self.lock();
-            let Some(life) = tables.get(table) else { return Ok(()) };
-            (life.record()?, if slices { Some(slice_records(life)?) } else { None })
-        };
-        let name = table.to_string();
-        self.write(move |state| {
-            if let Some(slices) = slice_records {
-                state.set_slices(&name, &slices)?;
-            }
-            state.set_table(&name, &record)
-        })
-        .await
+    /// Writes a table's record durably.
+    pub async fn save(&self, table: &TableName) -> Result<()> {
+        self.save_slices(table, 0..0).await
     }
 
-    /// Writes one slice of a table durably, with the table's record.
-    pub async fn save_slice(&self, table: &TableName, index: usize) -> Result<()> {
-        let (record, slice) = {
+    /// Writes a table's record and some of its slices durably: all of it or nothing.
+    pub async fn save_slices(&self, table: &TableName, numbers: SliceNumbers) -> Result<()> {
+        // What is written last must be what was last in memory.
+        let _turn = self.saving.lock().await;
+        let (record, slices) = {
             let tables = self.lock();
             let Some(life) = tables.get(table) else { return Ok(()) };
-            (life.record()?, slice_record(&life.slices[index])?)
+            let slices = numbers.filter_map(|number| Some((u32::try_from(number).ok()?, life.slices.get(number)?)));
+            let slices =
+                slices.map(|(number, slice)| Ok((number, slice_record(slice)?))).collect::<Result<Vec<_>>>()?;
+            (life.record()?, slices)
         };
         let name = table.to_string();
-        let index = u32::try_from(index).expect("a table has fewer than 2^32 slices");
-        self.write(move |state| {
-            state.set_slice(&name, index, &slice)?;
-            state.set_table(&name, &record)
-        })
-        .await
+        self.write(move |state| state.set_table(&name, &record, &slices)).await
+    }
+
+    /// Writes a table's record durably, with its slices in place of all that were there: all of it or nothing.
+    pub async fn save_anew(&self, table: &TableName) -> Result<()> {
+        let _turn = self.saving.lock().await;
+        let (record, slices) = {
+            let tables = self.lock();
+            let Some(life) = tables.get(table) else { return Ok(()) };
+            (life.record()?, life.slices.iter().map(slice_record).collect::<Result<Vec<_>>>()?)
+        };
+        let name = table.to_string();
+        self.write(move |state| state.set_table_anew(&name, &record, &slices)).await
     }
 
     /// Writes keys to read again as slices of their tables, and dead letters, durably. Called before the commit that
@@ -275,18 +375,19 @@ impl Lives {
 
     /// Adds slices of keys to a table, by its name at the target. A table that streamed is in a window until they are done.
     pub async fn read_again(&self, target: &TableName, keys: &[Key]) -> Result<()> {
-        let name = {
+        let (name, numbers) = {
             let mut tables = self.lock();
             let Some((name, life)) = tables.iter_mut().find(|(_, life)| life.chosen.target.name == *target) else {
                 return Ok(());
             };
-            life.slices.extend(keys.chunks(KEYS_PER_SLICE).map(|keys| Slice::new(Range::Set(keys.to_vec()))));
-            if matches!(life.state, TableState::Streaming | TableState::CatchingUp) {
-                life.state = TableState::Copying;
+            // A table that is not copied yet is read later; a halted one is copied again when it goes on.
+            if !life.is_open() {
+                return Ok(());
             }
-            name.clone()
+            life.state = TableState::Copying;
+            (name.clone(), life.queue(keys))
         };
-        self.save(&name, true).await
+        self.save_slices(&name, numbers).await
     }
 
     fn letter(&self, letter: &DeadLetter, position: Option<&Position>) -> Result<DeadLetterRecord> {
@@ -324,10 +425,6 @@ impl Lives {
     }
 }
 
-fn slice_records(life: &Life) -> Result<Vec<SliceRecord>> {
-    life.slices.iter().map(slice_record).collect()
-}
-
 fn slice_record(slice: &Slice) -> Result<SliceRecord> {
     Ok(SliceRecord {
         range_json: serde_json::to_string(&slice.range).map_err(|error| unreadable("slice", error))?,
@@ -351,7 +448,7 @@ pub async fn blocking<T: Send + 'static>(
 /// An error of the state as one of ours.
 pub fn state_error(error: rowferry_state::Error) -> Error {
     let kind = if error.is_busy() { ErrorKind::Busy } else { ErrorKind::Other };
-    Error::new(kind, error.to_string())
+    Error::new(kind, error.to_string()).hint(error.mend())
 }
 
 /// Microseconds since 1970-01-01 00:00:00 UTC.

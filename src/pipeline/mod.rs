@@ -92,7 +92,8 @@ pub async fn run(
         was_up |= moved;
         tries = if moved { 1 } else { tries + 1 };
         let again = match error.kind() {
-            ErrorKind::Unreachable | ErrorKind::Transient => was_up && (until == Until::Stopped || tries <= MAX_TRIES),
+            ErrorKind::Unreachable => was_up && (until == Until::Stopped || tries <= MAX_TRIES),
+            ErrorKind::Transient => tries <= MAX_TRIES || (was_up && until == Until::Stopped),
             // Our own connection of a moment ago may not be gone yet at the server.
             ErrorKind::Busy => tries <= 4 && env.board.figures().applied.is_some(),
             _ => false,

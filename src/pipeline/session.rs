@@ -10,11 +10,12 @@ use super::life::Life;
 use crate::config::OnSchemaChange;
 use crate::evolve;
 use rowferry_api::{
-    Alteration, Error, ErrorKind, Finding, Identity, Position, Result, Severity, SourceTable, TableName,
+    Alteration, Error, ErrorKind, Finding, Identity, Position, Result, Severity, SourceTable, TableName, TableSchema,
 };
-use rowferry_state::{OriginRecord, TableRecord, TableState};
+use rowferry_state::{AtTarget, OriginRecord, TableRecord, TableState};
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A change of form that the target's table still has to take.
 #[derive(Debug)]
@@ -50,7 +51,11 @@ pub async fn start(env: &Env) -> Result<Start> {
     let anew = env.lives.read(|state| state.requests()).await?.iter().any(|(_, request)| request.kind == RESYNC_ALL);
     let resume = resume_position(env, &source_identity, anew).await?;
     let catalog_version = env.source.catalog_version().await?;
-    let chosen = forms::choose(&env.source.tables().await?, &env.config, &*env.target)?;
+    let tables = env.source.tables().await?;
+    let known = env.lives.read(|state| state.tables()).await?;
+    // One that was carried and is gone is told of below, and does not keep the others from going on.
+    forms::refuse_missing(&tables, &env.config, |name| known.iter().any(|(known, _)| known == name))?;
+    let chosen = forms::choose(&tables, &env.config, &*env.target)?;
     if chosen.is_empty() {
         return Err(Error::new(ErrorKind::Config, "choose tables: no table of the source matches `tables`").hint(
             format!("Look at `tables` of pipeline \"{}\"; patterns are written \"schema.table\".", env.config.name),
@@ -63,7 +68,7 @@ pub async fn start(env: &Env) -> Result<Start> {
     let tables = carried(env);
     let log = env.source.prepare(&tables, resume.as_ref()).await?;
     let position = resume.clone().unwrap_or(log.position);
-    let target_identity = env.target.prepare(&env.config.name, &source_identity, &position).await?;
+    let target_identity = env.target.prepare(&env.config.name, &source_identity, &position, anew).await?;
     remember(env, &source_identity, &target_identity, anew, &position).await?;
     Ok(Start { position, alterations, catalog_version })
 }
@@ -126,7 +131,11 @@ async fn resume_position(env: &Env, source: &Identity, anew: bool) -> Result<Opt
             ),
         )
         .hint("Give this pipeline another name or another target, or point `source` back to the server it was made from.")),
-        (Some(held), None) => Ok(Some(held.position)),
+        (Some(held), None) => {
+            tracing::warn!(position = %held.position, "the state directory has nothing of this pipeline, the target has: going on from the target's \
+                position; which tables were in step is not known, so each is copied again over what is there");
+            Ok(Some(held.position))
+        }
         (Some(held), Some(checkpoint)) => match env.source.compare(&held.position, &checkpoint)? {
             Some(Ordering::Equal | Ordering::Greater) => Ok(Some(held.position)),
             _ => Err(Error::new(
@@ -188,42 +197,56 @@ async fn restore_tables(env: &Env, chosen: Vec<Chosen>, anew: bool) -> Result<Ve
     let records: BTreeMap<String, TableRecord> = env.lives.read(|state| state.tables()).await?.into_iter().collect();
     let mut alterations = Vec::new();
     let mut lives = BTreeMap::new();
-    let mut seen = HashMap::new();
+    let mut changed = Vec::new();
     for table in chosen {
         let name = table.name().clone();
-        seen.insert(name.to_string(), ());
-        let life = match records.get(&name.to_string()) {
-            None => Life { replace: anew, ..Life::new(table) },
+        let record = records.get(&name.to_string());
+        let mut life = match record.filter(|record| is_same_target(record, &table)) {
+            None => Life::new(table),
+            // What the target has of it is replaced range by range, and altered first if its form is an older one.
             Some(record) if anew => {
-                Life { replace: true, made: record.made, finished: record.finished, ..Life::new(table) }
+                let mut life = Life::restored(table, record.clone(), Vec::new())?;
+                life.restart(None);
+                life.high = None;
+                life
             }
             Some(record) => {
                 let key = name.to_string();
                 let slices = env.lives.read(move |state| state.slices(&key)).await?;
-                let mut life = Life::restored(table, record.clone(), slices)?;
-                if life.state != TableState::Halted && life.state != TableState::Pending {
-                    alterations.extend(compare_forms(&mut life));
-                }
-                life
+                Life::restored(table, record.clone(), slices)?
             }
         };
-        lives.insert(name, refuse_keyless(life));
+        if life.state != TableState::Halted {
+            alterations.extend(compare_forms(&mut life));
+        }
+        let life = refuse_keyless(life);
+        if record
+            .is_none_or(|record| record.state != life.state || record.target != life.chosen.target.name.to_string())
+        {
+            changed.push(name.clone());
+        }
+        lives.insert(name, life);
     }
-    for (name, _) in records.iter().filter(|(name, _)| !seen.contains_key(*name)) {
+    for (name, _) in records.iter().filter(|(name, _)| !lives.keys().any(|known| known.to_string() == **name)) {
         tracing::warn!(table = %name, "no longer carried: it is gone at the source, or `tables` leaves it out; its rows stay at the target");
         let name = name.clone();
         env.lives.write(move |state| state.remove_table(&name)).await?;
     }
-    let names: Vec<TableName> = lives.keys().cloned().collect();
     *env.lives.lock() = lives;
-    if !alterations.is_empty() || anew {
-        return Ok(alterations);
-    }
-    // A form is written once the target has it, so only tables without a change of form are written here.
-    for name in names.iter().filter(|name| !records.contains_key(&name.to_string())) {
-        env.lives.save(name, true).await?;
+    // A start from anew is written down once the target's position is the new one.
+    for name in changed.iter().filter(|_| !anew) {
+        env.lives.save_anew(name).await?;
     }
     Ok(alterations)
+}
+
+/// Under another name at the target it is another table: nothing of it is there.
+fn is_same_target(record: &TableRecord, table: &Chosen) -> bool {
+    let now = table.target.name.to_string();
+    if record.target != now {
+        tracing::warn!(table = %table.name(), before = %record.target, now = %now, "has another `target` now: copied there from its beginning");
+    }
+    record.target == now
 }
 
 /// A table that has no key cannot be followed: it is halted before anything at the source is changed for it.
@@ -242,28 +265,69 @@ pub fn refuse_keyless(mut life: Life) -> Life {
 /// What the target has to do to take rows of the form that the catalog has now; or the table is halted.
 pub fn compare_forms(life: &mut Life) -> Option<PendingAlteration> {
     let name = life.chosen.name().clone();
-    match evolve::plan(&life.taken, &life.chosen.source.schema) {
+    let now = life.chosen.source.schema.clone();
+    if matches!(life.at_target, AtTarget::Unknown | AtTarget::Making) {
+        life.takes(now);
+        return None;
+    }
+    // Columns of another table by the same name are told by their names alone.
+    let replaced = life.is_replaced();
+    let taken = if replaced { Arc::new(without_ids(&life.taken)) } else { life.taken.clone() };
+    let plan = match evolve::plan(&taken, &now) {
         Err(refusal) => {
             halt(life, refusal.to_string());
-            None
+            return None;
         }
-        Ok(plan) if plan.alterations.is_empty() => {
-            life.taken = life.chosen.source.schema.clone();
-            None
-        }
-        Ok(plan) if life.chosen.config.on_schema_change == OnSchemaChange::Halt => {
-            halt(
-                life,
-                format!(
-                    "the form of {name} changed at the source ({}) and on_schema_change = \"halt\"; change the target to fit, \
-                     then run `rowferry resync --table {name}`, or set on_schema_change = \"evolve\"",
-                    evolve::describe(&plan.alterations)
-                ),
-            );
-            None
-        }
-        Ok(plan) => Some(PendingAlteration { table: name, alterations: plan.alterations, copy_again: plan.copy_again }),
+        Ok(plan) => plan,
+    };
+    // A column that was there all the time and did not travel: only the source knows what rows hold in it.
+    let seen = life.columns_seen;
+    let was_left_out = |alteration: &Alteration| match alteration {
+        Alteration::AddColumn(column) => column.id != 0 && column.id <= seen,
+        _ => false,
+    };
+    let copy_again = plan.copy_again || replaced || plan.alterations.iter().any(was_left_out);
+    if plan.alterations.is_empty() && !copy_again {
+        life.takes(now);
+        return None;
     }
+    if life.chosen.config.on_schema_change == OnSchemaChange::Halt && !plan.alterations.is_empty() {
+        halt(
+            life,
+            format!(
+                "the form of {name} changed at the source ({}) and on_schema_change = \"halt\"; change the target to fit, then run \
+                 `rowferry resync --table {name}`, or set on_schema_change = \"evolve\" and run it",
+                evolve::describe(&plan.alterations)
+            ),
+        );
+        return None;
+    }
+    Some(PendingAlteration { table: name, alterations: plan.alterations, copy_again })
+}
+
+/// What the target has to do before a table is copied again as somebody asked, who may have changed the target by hand: what
+/// was refused or is left to hand is taken as done, and the look at the table before the copy says if it is not.
+pub fn compare_resynced(life: &mut Life) -> Option<PendingAlteration> {
+    let now = life.chosen.source.schema.clone();
+    let by_hand = life.chosen.config.on_schema_change == OnSchemaChange::Halt;
+    let known = matches!(life.at_target, AtTarget::Found | AtTarget::Made);
+    let taken = if life.is_replaced() { without_ids(&life.taken) } else { (*life.taken).clone() };
+    match evolve::plan(&taken, &now) {
+        Ok(plan) if known && !by_hand && !plan.alterations.is_empty() => {
+            let table = life.chosen.name().clone();
+            Some(PendingAlteration { table, alterations: plan.alterations, copy_again: false })
+        }
+        _ => {
+            life.takes(now);
+            None
+        }
+    }
+}
+
+fn without_ids(form: &TableSchema) -> TableSchema {
+    let mut form = form.clone();
+    form.columns.iter_mut().chain(&mut form.computed).for_each(|column| column.id = 0);
+    form
 }
 
 /// Halts one table; the others go on.
@@ -273,7 +337,7 @@ pub fn halt(life: &mut Life, reason: String) {
     life.reason = Some(reason);
 }
 
-/// Writes down who both ends are. After a start from anew, also where the log starts.
+/// Writes down who both ends are, and after a start from anew the tables as they begin.
 async fn remember(env: &Env, source: &Identity, target: &Identity, anew: bool, position: &Position) -> Result<()> {
     let origin = OriginRecord {
         source: source.as_str().to_owned(),
@@ -282,12 +346,9 @@ async fn remember(env: &Env, source: &Identity, target: &Identity, anew: bool, p
         target_name: env.target.describe(),
     };
     if anew {
-        let mut applier = env.target.open_applier(&env.config.name).await?;
-        let batch = rowferry_api::Batch { steps: Vec::new(), end: Some(position.clone()) };
-        applier.apply(&batch).await?;
         let names: Vec<TableName> = env.lives.lock().keys().cloned().collect();
         for name in &names {
-            env.lives.save(name, true).await?;
+            env.lives.save_anew(name).await?;
         }
     }
     let checkpoint = rowferry_state::CheckpointRecord {

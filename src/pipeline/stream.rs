@@ -18,8 +18,7 @@ use super::session::{self, Start};
 use super::{Request, Until};
 use crate::pipeline::worker::Worker;
 use rowferry_api::{
-    Applier, Created, Error, ErrorKind, Event, Finding, Position, Range, Replaced, Result, TableName, TableSchema,
-    Timestamp,
+    Applier, Error, ErrorKind, Event, Finding, Position, Replaced, Result, TableName, TableSchema, Timestamp,
 };
 use rowferry_state::TableState;
 use std::cmp::Ordering;
@@ -43,7 +42,8 @@ const CHUNK_MEMORY_BYTES: u64 = 1 << 20;
 /// What a job came back with.
 enum Done {
     Applied(Box<dyn Applier>, Box<Result<Outcome>>),
-    Started(Box<Worker>, TableName, Result<(Created, Vec<Range>)>),
+    Settled(u64, Result<()>),
+    Started(Box<Worker>, copy::Started),
     Copied(Box<Worker>, TableName, usize, Result<Replaced>),
     Finished(Box<Worker>, TableName, Result<Vec<Finding>>),
 }
@@ -71,6 +71,14 @@ struct Stream<'a> {
     goal: Option<Position>,
     checkpointer: Checkpointer,
     catalog_version: u64,
+    /// The catalog is to be looked at before the next range is read.
+    catalog_due: bool,
+    /// The log has to carry other tables than before.
+    publish: bool,
+    /// What was under way when the log began to carry its tables has ended: tables may be started.
+    settled: bool,
+    /// Numbers the waits for that; only the last one counts.
+    settling: u64,
     last_position_write: Instant,
     copy: copy::Copying,
 }
@@ -91,6 +99,7 @@ pub(super) async fn run(
         stream.alter(pending).await?;
     }
     stream.restore_routes();
+    stream.settle();
     stream.take_stored_requests().await?;
     let logged: Vec<Arc<TableSchema>> = env.lives.lock().values().map(|life| life.chosen.logged.clone()).collect();
     let reader = env.source.open_log(&start.position, &logged).await?;
@@ -126,6 +135,10 @@ impl<'a> Stream<'a> {
             goal,
             checkpointer: Checkpointer::spawn(env.lives.clone(), confirm),
             catalog_version: start.catalog_version,
+            catalog_due: false,
+            publish: false,
+            settled: false,
+            settling: 0,
             last_position_write: Instant::now(),
             copy: copy::Copying::default(),
         })
@@ -136,6 +149,14 @@ impl<'a> Stream<'a> {
         for life in lives.values() {
             self.router.set(life.chosen.source.schema.clone(), life.chosen.target.clone(), life.is_open());
         }
+    }
+
+    /// Tables are started once what was under way when the log began to carry them has ended.
+    fn settle(&mut self) {
+        self.settled = false;
+        self.settling += 1;
+        let (source, number) = (self.env.source.clone(), self.settling);
+        self.jobs.spawn(async move { Done::Settled(number, source.settled().await) });
     }
 
     /// The loop. One turn starts what can start and waits for whatever happens first.
@@ -241,6 +262,10 @@ impl<'a> Stream<'a> {
 
     /// Starts the jobs whose turn it is.
     async fn dispatch(&mut self) -> Result<()> {
+        if self.catalog_due && !self.target_open {
+            self.catalog_due = false;
+            self.look_at_catalog(false).await?;
+        }
         let copies_wait = self.copies_wait() && !self.catching_up;
         if self.copying == 0
             && let Some(applier) = self.applier.take()
@@ -250,20 +275,20 @@ impl<'a> Stream<'a> {
                 None => self.applier = Some(applier),
             }
         }
-        if self.applier.is_none() || self.target_open || !copies_wait {
-            return Ok(());
+        if self.applier.is_some() && !self.target_open && copies_wait {
+            if !self.log_is_urgent() {
+                self.copies_left = self.env.config.snapshot_workers;
+            }
+            self.dispatch_copies().await?;
         }
-        if !self.log_is_urgent() {
-            self.copies_left = self.env.config.snapshot_workers;
-        }
-        self.dispatch_copies().await
+        self.dispatch_starts().await
     }
 
     fn start_apply(&mut self, mut applier: Box<dyn Applier>, work: Work) {
-        let lives = self.env.lives.clone();
+        let (lives, source, version) = (self.env.lives.clone(), self.env.source.clone(), self.catalog_version);
         self.target_open = work.end.is_none();
         self.jobs.spawn(async move {
-            let result = apply(&mut *applier, work, &lives).await;
+            let result = apply(&mut *applier, work, &lives, &*source, version).await;
             Done::Applied(applier, Box::new(result))
         });
     }
@@ -304,6 +329,10 @@ impl<'a> Stream<'a> {
                 self.copies_left = self.env.config.snapshot_workers;
                 self.applied(outcome);
                 Ok(())
+            }
+            Done::Settled(number, result) => {
+                self.settled |= number == self.settling;
+                result
             }
             copied => self.copy_done(copied).await,
         }
@@ -370,7 +399,8 @@ impl<'a> Stream<'a> {
     }
 
     async fn is_done(&mut self) -> Result<bool> {
-        if self.until != Until::CaughtUp || !self.jobs.is_empty() || self.copies_wait() {
+        let busy = self.applier.is_none() || self.is_starting() || self.copies_wait();
+        if self.until != Until::CaughtUp || busy {
             return Ok(false);
         }
         let Some(goal) = &self.goal else { return Ok(false) };
@@ -400,7 +430,7 @@ impl<'a> Stream<'a> {
         if self.copying == 0
             && let Some(work) = self.filling.take_whole()
         {
-            let outcome = apply(&mut *applier, work, &self.env.lives).await?;
+            let outcome = apply(&mut *applier, work, &self.env.lives, &*self.env.source, self.catalog_version).await?;
             self.applied(outcome);
         } else if self.target_open {
             applier.rollback().await?;
@@ -417,7 +447,7 @@ impl<'a> Stream<'a> {
         let names: Vec<TableName> = self.env.lives.lock().keys().cloned().collect();
         let mut saved = Ok(());
         for name in names {
-            saved = saved.and(self.env.lives.save(&name, false).await);
+            saved = saved.and(self.env.lives.save(&name).await);
         }
         let closed = self.checkpointer.close().await;
         result.and(saved).and(closed)

@@ -17,6 +17,6 @@ mod store;
 pub use error::{Error, Result};
 pub use pipeline::Pipeline;
 pub use records::{
-    CheckpointRecord, DeadLetterRecord, OriginRecord, RequestRecord, SliceRecord, TableRecord, TableState,
+    AtTarget, CheckpointRecord, DeadLetterRecord, OriginRecord, RequestRecord, SliceRecord, TableRecord, TableState,
 };
 pub use store::Store;

@@ -43,9 +43,14 @@ impl Pipeline {
         self.store.scan(&start)?.iter().map(read).collect()
     }
 
-    /// Writes a table.
-    pub fn set_table(&self, name: &str, record: &TableRecord) -> Result<()> {
-        self.store.put(&prefix(&["table", &self.name, name]), encode(record))
+    /// Writes a table and some of its slices, by their numbers: all of it or nothing, also after a crash.
+    pub fn set_table(&self, name: &str, record: &TableRecord, slices: &[(u32, SliceRecord)]) -> Result<()> {
+        let mut batch = sled::Batch::default();
+        batch.insert(prefix(&["table", &self.name, name]), encode(record));
+        for (index, slice) in slices {
+            batch.insert(numbered(&["slice", &self.name, name], (*index).into()), encode(slice));
+        }
+        self.store.apply(batch)
     }
 
     /// Removes a table with its slices.
@@ -64,10 +69,11 @@ impl Pipeline {
         slices.iter().map(|(_, value)| self.decode(value)).collect()
     }
 
-    /// Replaces all of a table's slices at once.
-    pub fn set_slices(&self, table: &str, slices: &[SliceRecord]) -> Result<()> {
-        let parts = ["slice", &self.name, table];
+    /// Writes a table with other slices than it had: all of it or nothing, also after a crash.
+    pub fn set_table_anew(&self, name: &str, record: &TableRecord, slices: &[SliceRecord]) -> Result<()> {
+        let parts = ["slice", &self.name, name];
         let mut batch = sled::Batch::default();
+        batch.insert(prefix(&["table", &self.name, name]), encode(record));
         for (key, _) in self.store.scan(&prefix(&parts))? {
             batch.remove(key);
         }
@@ -75,11 +81,6 @@ impl Pipeline {
             batch.insert(numbered(&parts, index as u64), encode(slice));
         }
         self.store.apply(batch)
-    }
-
-    /// Writes one slice.
-    pub fn set_slice(&self, table: &str, index: u32, slice: &SliceRecord) -> Result<()> {
-        self.store.put(&numbered(&["slice", &self.name, table], index.into()), encode(slice))
     }
 
     /// What was asked for, oldest first, each with its id.

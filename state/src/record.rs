@@ -59,3 +59,49 @@ pub(crate) fn decode<R: Record>(bytes: &[u8]) -> Result<R, String> {
         version => format!("a record of version {version} cannot be read"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CheckpointRecord, SliceRecord};
+    use proptest::prelude::*;
+
+    fn record(position: &str) -> CheckpointRecord {
+        CheckpointRecord { position: position.into(), committed_at_us: Some(-1), saved_at_us: i64::MAX }
+    }
+
+    proptest! {
+        /// Whatever lies on the disk is a record or an error, and claims no memory beyond its length.
+        #[test]
+        fn any_bytes_are_a_record_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(decode::<CheckpointRecord>(&bytes).is_err());
+        }
+
+        #[test]
+        fn a_changed_byte_is_seen(position in ".{0,40}", at in any::<prop::sample::Index>(), by in 1..=255u8) {
+            let mut bytes = encode(&record(&position));
+            prop_assert_eq!(decode::<CheckpointRecord>(&bytes).unwrap(), record(&position));
+            let at = at.index(bytes.len());
+            bytes[at] ^= by;
+            prop_assert!(decode::<CheckpointRecord>(&bytes).is_err());
+        }
+
+        #[test]
+        fn a_cut_record_is_seen(position in ".{0,40}", keep in any::<prop::sample::Index>()) {
+            let bytes = encode(&record(&position));
+            prop_assert!(decode::<CheckpointRecord>(&bytes[..keep.index(bytes.len())]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_kind_or_a_newer_version_is_an_error() {
+        let bytes = encode(&record("0/1"));
+        assert!(decode::<SliceRecord>(&bytes).is_err());
+        let mut newer = bytes[..bytes.len() - CRC_BYTES].to_vec();
+        newer[2] = 9;
+        let crc = crc32fast::hash(&newer);
+        newer.extend_from_slice(&crc.to_le_bytes());
+        let error = decode::<CheckpointRecord>(&newer).unwrap_err();
+        assert!(error.contains("newer rowferry"), "{error}");
+    }
+}

@@ -42,6 +42,19 @@ pub enum TableState {
     Halted,
 }
 
+/// Where the target's table comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AtTarget {
+    /// Not looked at yet.
+    Unknown,
+    /// About to be made: it may be there already, by us.
+    Making,
+    /// It was there: its indexes and foreign keys are somebody else's matter.
+    Found,
+    /// rowferry made it, so it builds its indexes and foreign keys too.
+    Made,
+}
+
 /// A table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableRecord {
@@ -61,10 +74,14 @@ pub struct TableRecord {
     pub rows_applied: u64,
     /// Rows that the target refused.
     pub dead_letters: u64,
-    /// Slices replace what is there instead of filling an empty table.
-    pub replace: bool,
-    /// rowferry made the target's table, so it builds the indexes too.
-    pub made: bool,
+    /// Where the target's table comes from.
+    pub at_target: AtTarget,
+    /// The source's own id of the table.
+    pub source_id: u64,
+    /// The highest of the source's own ids of columns that it has had, also of those that do not travel.
+    pub columns_seen: i32,
+    /// More rows have to be read again than are kept one by one: the whole table is.
+    pub again: bool,
     /// Secondary indexes are built.
     pub finished: bool,
 }

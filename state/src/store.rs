@@ -22,6 +22,12 @@ struct Shared {
 
 /// sled's log is in one file of this name.
 const FILE: &str = "db";
+/// Beside it once it holds something.
+const MARK: &str = "rowferry-state";
+/// The first key that is written.
+const META: &[u8] = b"meta";
+/// The format of keys and records.
+const FORMAT: &[u8] = b"1";
 /// Memory that sled may take for its cache.
 const CACHE_BYTES: u64 = 8 << 20;
 
@@ -37,10 +43,30 @@ impl Store {
             .open()
             .map_err(|error| Error::sled(dir, "open it", error))?;
         let file = File::open(dir.join(FILE)).map_err(|error| Error::io(dir, "open its database file", &error))?;
+        let store = Self { shared: Arc::new(Shared { dir: dir.to_owned(), db, file }) };
+        store.refuse_emptied()?;
         // The files' names must survive a power cut too.
         let directory = File::open(dir).map_err(|error| Error::io(dir, "open it", &error))?;
         directory.sync_all().map_err(|error| Error::io(dir, "sync it", &error))?;
-        Ok(Self { shared: Arc::new(Shared { dir: dir.to_owned(), db, file }) })
+        Ok(store)
+    }
+
+    /// sled takes a file that it cannot read for an empty database. A mark beside it says that it once held something.
+    fn refuse_emptied(&self) -> Result<()> {
+        let dir = &self.shared.dir;
+        let (mark, written) = (dir.join(MARK), self.get(META)?.is_some());
+        if mark.exists() && !written {
+            return Err(self.unreadable("its database is damaged: nothing of what it held can be read".into()));
+        }
+        if !written {
+            self.put(META, FORMAT.to_vec())?;
+            self.sync()?;
+        }
+        if mark.exists() {
+            return Ok(());
+        }
+        let file = File::create(&mark).map_err(|error| Error::io(dir, "create its mark", &error))?;
+        file.sync_all().map_err(|error| Error::io(dir, "sync its mark", &error))
     }
 
     /// Whether a state is there. Creates nothing.

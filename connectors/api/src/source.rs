@@ -29,6 +29,11 @@ pub trait Source: Send + Sync {
     /// place of a slot that is gone. A slot in use is [`ErrorKind::Busy`](crate::ErrorKind::Busy). Repeating it is safe.
     async fn prepare(&self, tables: &[SourceTable], resume: Option<&Position>) -> Result<LogStart>;
 
+    /// Waits until every transaction has ended that may have changed a table before the last [`prepare`](Self::prepare) made
+    /// the log carry it. The log may lack such changes, so a table that the log carries anew is read after this returns. Waits
+    /// as long as the oldest of them takes. Dropping the call changes nothing.
+    async fn settled(&self) -> Result<()>;
+
     /// The end of the log now: whatever a read that has ended saw is committed at or before it.
     async fn head(&self) -> Result<Position>;
 
@@ -49,6 +54,8 @@ pub trait Source: Send + Sync {
 /// A table at the source, and what replicating it needs to know beyond its form.
 #[derive(Debug, Clone)]
 pub struct SourceTable {
+    /// The source's own id of the table: another one if it was dropped and made again under its name. 0 if unknown.
+    pub id: u64,
     /// Its form. The engine may narrow `columns` and set `key` from the configuration.
     pub schema: Arc<TableSchema>,
     /// The partitioned tables that it is part of, root first. A table is skipped where one of them is chosen.

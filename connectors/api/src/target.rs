@@ -31,9 +31,10 @@ pub trait Target: Send + Sync {
     /// What the store says of a pipeline; `None` if it has nothing of it. Changes nothing.
     async fn position(&self, pipeline: &str) -> Result<Option<HeldPosition>>;
 
-    /// Creates rowferry's own tables where they are missing, and makes `position` the pipeline's position if it has
-    /// none yet. Returns the store's identity, which is lasting from now on.
-    async fn prepare(&self, pipeline: &str, source: &Identity, position: &Position) -> Result<Identity>;
+    /// Creates rowferry's own tables where they are missing, and makes `position` in the log of `source` the pipeline's
+    /// position: if it has none yet, or `anew` whatever it has. Durable when it returns. Returns the store's identity, which is
+    /// lasting from now on.
+    async fn prepare(&self, pipeline: &str, source: &Identity, position: &Position, anew: bool) -> Result<Identity>;
 
     /// Opens a connection that writes. Several may be open: one applies the log, others replace ranges.
     async fn open_applier(&self, pipeline: &str) -> Result<Box<dyn Applier>>;

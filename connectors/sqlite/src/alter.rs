@@ -24,6 +24,15 @@ pub(crate) fn alter(writer: &mut Writer, after: &TableSchema, alterations: &[Alt
         let set = writer.connection.pragma_update(None, "legacy_alter_table", value);
         set.explain(|| "set legacy_alter_table".into())
     };
+    // Without a rebuild they do stand in the way: a column that a trigger uses must not go.
+    let rebuilds = {
+        let look = catalog::table(&writer.connection, &after.name.name);
+        let actual = look.explain(|| format!("look at {}", after.name))?;
+        actual.is_some_and(|actual| alterations.iter().any(|one| needs_rebuild(&actual, after, one)))
+    };
+    if !rebuilds {
+        return writer.transaction(|writer| in_transaction(writer, after, alterations));
+    }
     legacy(writer, 1)?;
     let result = writer.transaction(|writer| in_transaction(writer, after, alterations));
     legacy(writer, 0)?;
@@ -47,7 +56,7 @@ fn in_transaction(writer: &mut Writer, after: &TableSchema, alterations: &[Alter
             Ok::<_, Error>(table.is_some_and(|table| table.column(name).is_some()))
         };
         match alteration {
-            Alteration::AddColumn(column) if !has(&column.name)? => add(writer, after, &actual.name, column)?,
+            Alteration::AddColumn(column) if !has(&column.name)? => add(writer, after, &actual, column)?,
             Alteration::DropColumn(name) if has(name)? => drop_column(connection, &actual.name, name)?,
             _ => {}
         }
@@ -68,8 +77,9 @@ fn needs_rebuild(actual: &ActualTable, after: &TableSchema, alteration: &Alterat
     }
 }
 
-fn add(writer: &Writer, after: &TableSchema, table: &str, column: &Column) -> Result<()> {
+fn add(writer: &Writer, after: &TableSchema, actual: &ActualTable, column: &Column) -> Result<()> {
     let connection = &writer.connection;
+    let table = actual.name.as_str();
     let what = || format!("add column {} to {table}", column.name);
     let kind = Kind::of(&column.ty);
     let literal = fill_literal(kind, &column.fill);
@@ -86,8 +96,9 @@ fn add(writer: &Writer, after: &TableSchema, table: &str, column: &Column) -> Re
             String::new()
         }
     };
-    let sql =
-        format!("ALTER TABLE {} ADD COLUMN {} {}{not_null}", quoted(table), quoted(&column.name), kind.declared());
+    // A STRICT table wants a type in every column.
+    let declared = if actual.strict && kind.declared().is_empty() { "ANY" } else { kind.declared() };
+    let sql = format!("ALTER TABLE {} ADD COLUMN {} {declared}{not_null}", quoted(table), quoted(&column.name));
     connection.execute_batch(&sql).explain(what)?;
     // A float as SQL text could read back as its neighbour: it is bound instead.
     if let (Fill::Value(value), None) = (&column.fill, literal) {
@@ -151,7 +162,7 @@ fn rebuild(
     let what = || format!("rebuild {table}");
     // The rest is read before the table goes; what needs a column that goes too is left out.
     let others = texts_of_others(connection, actual, after).explain(what)?;
-    connection.execute_batch(&create_text(after, REBUILT)).explain(what)?;
+    connection.execute_batch(&create_text(&with_room(actual, after, &dropped), REBUILT)).explain(what)?;
     let mut columns = Vec::new();
     let mut values = Vec::new();
     let mut fills = Vec::new();
@@ -180,6 +191,18 @@ fn rebuild(
     }
     let swap = format!("DROP TABLE {0}; ALTER TABLE {REBUILT} RENAME TO {0}; {others}", quoted(table));
     connection.execute_batch(&swap).explain(what)
+}
+
+/// The form with NULL allowed where rows that are there may hold it.
+fn with_room(actual: &ActualTable, after: &TableSchema, dropped: &dyn Fn(&str) -> bool) -> TableSchema {
+    let mut form = after.clone();
+    for column in &mut form.columns {
+        column.nullable |= match actual.column(&column.name).filter(|there| !dropped(&there.name)) {
+            Some(there) => !there.not_null,
+            None => !matches!(column.fill, Fill::Value(_)),
+        };
+    }
+    form
 }
 
 fn refuse_rebuild(actual: &ActualTable, after: &TableSchema, dropped: &dyn Fn(&str) -> bool) -> Result<()> {

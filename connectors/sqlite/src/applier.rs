@@ -24,7 +24,9 @@ enum State {
     Idle,
     /// A transaction goes on; nobody else writes.
     Open(Held),
-    /// Parts of a transaction were lost: a call was dropped, or SQLite rolled back by itself.
+    /// SQLite rolled a transaction back by itself: nothing of it is there.
+    RolledBack,
+    /// A call was dropped: whether it has committed is not known.
     Lost,
 }
 
@@ -38,7 +40,7 @@ impl SqliteApplier {
     fn refuse_open(&self, what: &str) -> Result<()> {
         match self.state {
             State::Idle => Ok(()),
-            State::Open(_) | State::Lost => {
+            State::Open(_) | State::RolledBack | State::Lost => {
                 Err(Error::new(ErrorKind::Other, format!("{what} inside an open transaction")))
             }
         }
@@ -72,7 +74,8 @@ impl Applier for SqliteApplier {
                 self.state = State::Idle;
                 (self.shared.hold().await?, false)
             }
-            State::Lost => {
+            gone @ (State::RolledBack | State::Lost) => {
+                self.state = gone;
                 return Err(Error::new(ErrorKind::Other, "apply a batch: earlier parts of its transaction were lost"));
             }
         };
@@ -93,14 +96,14 @@ impl Applier for SqliteApplier {
             (Ok(_), None) => self.state = State::Open(held),
             (Err(_), _) if !goes_on => self.state = State::Idle,
             (Err(_), _) if !held.writer().connection.is_autocommit() => self.state = State::Open(held),
-            (Err(_), _) => {}
+            (Err(_), _) => self.state = State::RolledBack,
         }
         result
     }
 
     async fn rollback(&mut self) -> Result<()> {
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Idle => Ok(()),
+            State::Idle | State::RolledBack => Ok(()),
             State::Open(held) => {
                 let roll_back = |writer: &mut Writer| {
                     writer.roll_back();

@@ -14,6 +14,8 @@ pub(crate) struct ActualTable {
     pub(crate) name: String,
     /// Made by rowferry.
     pub(crate) ours: bool,
+    /// Its columns refuse values of other types.
+    pub(crate) strict: bool,
     /// A table whose rows can be written: no view, no virtual table.
     pub(crate) plain: bool,
     pub(crate) columns: Vec<ActualColumn>,
@@ -85,6 +87,7 @@ pub(crate) fn table(connection: &Connection, name: &str) -> rusqlite::Result<Opt
     let in_foreign_key = statement.query_map([&name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     Ok(Some(ActualTable {
         ours: sql.contains(OUR_MARK),
+        strict,
         plain: kind == "table",
         name,
         columns,

@@ -1,8 +1,8 @@
 //! Whether a table that is there can hold what a source's table holds.
 
-use crate::catalog::{ActualColumn, ActualTable};
+use crate::catalog::{ActualColumn, ActualTable, Unique};
 use crate::types::Kind;
-use rowferry_api::{Column, TableSchema};
+use rowferry_api::{Column, Index, TableSchema};
 
 /// What stands in the way, each as a sentence without its end; empty if the table fits.
 pub(crate) fn differences(actual: &ActualTable, wanted: &TableSchema) -> Vec<String> {
@@ -32,7 +32,32 @@ pub(crate) fn differences(actual: &ActualTable, wanted: &TableSchema) -> Vec<Str
             key.join(", ")
         ));
     }
+    let stricter = actual.uniques.iter().filter(|unique| !unique.is_over(&key) && !is_kept_at_source(unique, wanted));
+    found.extend(stricter.map(|unique| {
+        let index = unique.index.as_deref().unwrap_or("of its primary key");
+        format!("its unique index {index} may refuse rows that the source allows")
+    }));
     found
+}
+
+/// Whether the source keeps at least what a unique set of the target asks for. Of expressions and of conditions only their
+/// being there can be compared.
+fn is_kept_at_source(unique: &Unique, wanted: &TableSchema) -> bool {
+    let within = |columns: &[String]| {
+        let has = |name: &String| unique.columns.iter().any(|column| column.eq_ignore_ascii_case(name));
+        !columns.is_empty() && columns.iter().all(has)
+    };
+    let key: Vec<String> = wanted.key_columns().map(|column| column.name.clone()).collect();
+    if unique.binary && within(&key) {
+        return true;
+    }
+    let deferrable = |index: &Index| index.constraint.as_ref().is_some_and(|clause| clause.contains(" DEFERRABLE"));
+    wanted.indexes.iter().filter(|index| index.unique && !deferrable(index)).any(|index| {
+        if unique.columns.is_empty() || index.columns.is_empty() {
+            return unique.columns.is_empty() == index.columns.is_empty();
+        }
+        unique.binary && within(&index.columns) && (unique.partial || !index.partial)
+    })
 }
 
 fn column_difference(there: &ActualColumn, wanted: &Column, in_key: bool) -> Option<String> {

@@ -37,7 +37,8 @@ pub(crate) fn writer(path: &Path) -> Result<Connection> {
         if mode != "wal" {
             tracing::warn!(path = %path.display(), mode, "the file cannot have a WAL: readers and the writer wait for each other");
         }
-        set(&connection, "synchronous", "FULL")?;
+        // Where the file cannot have a WAL, only EXTRA keeps a commit over a power cut; with a WAL it is the same as FULL.
+        set(&connection, "synchronous", "EXTRA")?;
         set(&connection, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         set(&connection, "journal_size_limit", WAL_LIMIT_BYTES)?;
         Ok(connection)
@@ -85,8 +86,21 @@ fn connect(path: &Path, flags: OpenFlags, cache_kib: i64) -> Result<Connection> 
         .set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)
         .explain(|| "refuse strings in double quotes".into())?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    refuse_utf16(&connection)?;
     add_functions(&connection).explain(|| "add functions".into())?;
     Ok(connection)
+}
+
+/// Its texts would sort by other bytes than those of the source.
+fn refuse_utf16(connection: &Connection) -> Result<()> {
+    let encoding: String = connection
+        .query_row("PRAGMA encoding", [], |row| row.get(0))
+        .explain(|| "ask for the file's encoding".into())?;
+    if encoding == "UTF-8" {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Config, format!("open the file: its texts are {encoding}, and UTF-8 is needed"))
+        .hint("Name another `path`, or copy the file into one that was made with PRAGMA encoding = 'UTF-8'."))
 }
 
 fn set(connection: &Connection, name: &str, value: impl rusqlite::ToSql) -> Result<()> {

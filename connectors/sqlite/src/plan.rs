@@ -39,6 +39,14 @@ pub(crate) struct PlanColumn {
     real: bool,
 }
 
+impl PlanColumn {
+    /// The column as both ends compare it: by its bytes, whatever collation the table declares.
+    pub(crate) fn compared(&self) -> String {
+        let collation = if self.kind == Kind::Text { " COLLATE BINARY" } else { "" };
+        format!("{}{collation}", quoted(&self.name))
+    }
+}
+
 impl Plan {
     pub(crate) fn new(connection: &Connection, form: &TableSchema) -> Result<Self> {
         let what = || format!("look at table {}", form.name);
@@ -92,8 +100,10 @@ impl Plan {
             .map(|(_, column)| format!("{0} = excluded.{0}", quoted(&column.name)))
             .collect();
         let action = if set.is_empty() { "NOTHING".into() } else { format!("UPDATE SET {}", set.join(", ")) };
+        // OR ABORT overrides conflict clauses of a table that somebody else made. The alias keeps a table by the name of
+        // `excluded` apart from the row that was refused.
         format!(
-            "INSERT INTO {} ({names}) VALUES ({}) ON CONFLICT ({key}) DO {action}",
+            "INSERT OR ABORT INTO {} AS rowferry_row ({names}) VALUES ({}) ON CONFLICT ({key}) DO {action}",
             quoted(&self.table),
             values.join(", ")
         )
@@ -112,13 +122,13 @@ impl Plan {
             set.extend(self.key_columns().take(1).map(|column| format!("{0} = {0}", quoted(&column.name))));
         }
         let key = if by_row { self.where_key_of_row() } else { self.where_key_apart() };
-        format!("UPDATE {} SET {} WHERE {key}", quoted(&self.table), set.join(", "))
+        format!("UPDATE OR ABORT {} SET {} WHERE {key}", quoted(&self.table), set.join(", "))
     }
 
     /// `"a" = ?7 AND "b" = ?8`, for a key that stands apart.
     pub(crate) fn where_key_apart(&self) -> String {
         let first = self.columns.len() + 1;
-        let equal = |(at, column): (usize, &PlanColumn)| format!("{} = ?{}", quoted(&column.name), first + at);
+        let equal = |(at, column): (usize, &PlanColumn)| format!("{} = ?{}", column.compared(), first + at);
         self.key_columns().enumerate().map(equal).collect::<Vec<_>>().join(" AND ")
     }
 
@@ -129,7 +139,7 @@ impl Plan {
 
     /// `"a" = ?1 AND "b" = ?2`, for these cells of the row.
     pub(crate) fn where_row(&self, columns: &[usize]) -> String {
-        let equal = |&index: &usize| Some(format!("{} = ?{}", quoted(&self.columns[index].as_ref()?.name), index + 1));
+        let equal = |&index: &usize| Some(format!("{} = ?{}", self.columns[index].as_ref()?.compared(), index + 1));
         columns.iter().filter_map(equal).collect::<Vec<_>>().join(" AND ")
     }
 
@@ -196,11 +206,11 @@ fn plan_column(actual: &ActualTable, column: &rowferry_api::Column) -> Option<Pl
     Some(PlanColumn { name: column.name.clone(), kind: Kind::of(&column.ty), real })
 }
 
-/// The unique sets that are not the key and that lie within the form's columns.
+/// The unique sets that are not the key and that lie within the form's columns; those that cover only some rows too.
 fn uniques(actual: &ActualTable, form: &TableSchema) -> Vec<Vec<usize>> {
     let key: Vec<&str> = form.key_columns().map(|column| column.name.as_str()).collect();
     let index = |name: &String| form.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name));
     let others =
-        actual.uniques.iter().filter(|unique| !unique.partial && !unique.columns.is_empty() && !unique.is_over(&key));
+        actual.uniques.iter().filter(|unique| !unique.columns.is_empty() && (unique.partial || !unique.is_over(&key)));
     others.filter_map(|unique| unique.columns.iter().map(index).collect()).collect()
 }

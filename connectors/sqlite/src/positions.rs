@@ -43,11 +43,17 @@ pub(crate) fn held(connection: &Connection, pipeline: &str) -> Result<Option<Hel
     found.explain(|| format!("read the position of pipeline \"{pipeline}\""))
 }
 
-/// Makes `position` the pipeline's if it has none.
-pub(crate) fn start(connection: &Connection, pipeline: &str, source: &Identity, position: &Position) -> Result<()> {
-    let sql =
-        "INSERT INTO rowferry_positions VALUES (?1, ?2, ?3, strftime('%Y-%m-%d %H:%M:%fZ')) ON CONFLICT DO NOTHING";
-    let done = connection.execute(sql, [pipeline, source.as_str(), position.as_str()]);
+/// Makes `position` the pipeline's: if it has none yet, or `anew` whatever it has.
+pub(crate) fn start(
+    connection: &Connection,
+    pipeline: &str,
+    source: &Identity,
+    position: &Position,
+    anew: bool,
+) -> Result<()> {
+    let or = if anew { "REPLACE" } else { "IGNORE" };
+    let sql = format!("INSERT OR {or} INTO rowferry_positions VALUES (?1, ?2, ?3, strftime('%Y-%m-%d %H:%M:%fZ'))");
+    let done = connection.execute(&sql, [pipeline, source.as_str(), position.as_str()]);
     done.map(drop).explain(|| format!("write the position of pipeline \"{pipeline}\""))
 }
 

@@ -38,7 +38,7 @@ impl<'a> Order<'a> {
                 _ => None,
             };
             let stored = function.is_none();
-            let expression = function.map_or(name.clone(), |function| format!("{function}({name})"));
+            let expression = function.map_or(column.compared(), |function| format!("{function}({name})"));
             terms.push(Term { expression, kind: column.kind, stored });
         }
         Ok(Self { plan, terms })

@@ -120,7 +120,7 @@ fn create_seen(connection: &Connection, plan: &Plan) -> Result<()> {
 fn remove_unseen(connection: &Connection, plan: &Plan, range: &Range) -> Result<()> {
     let what = || format!("remove rows of {} that the source does not have", plan.table);
     let table = quoted(&plan.table);
-    let same = |(at, column): (usize, &crate::plan::PlanColumn)| format!("k{at} = {table}.{}", quoted(&column.name));
+    let same = |(at, column): (usize, &crate::plan::PlanColumn)| format!("k{at} = {table}.{}", column.compared());
     let same: Vec<_> = plan.key_columns().enumerate().map(same).collect();
     let unseen = format!("NOT EXISTS (SELECT 1 FROM temp.rowferry_seen WHERE {})", same.join(" AND "));
     match range {

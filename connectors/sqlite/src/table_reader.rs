@@ -119,8 +119,9 @@ fn feed_blocks(
 fn in_read<T>(connection: &Connection, work: impl FnOnce() -> Result<T>) -> Result<T> {
     connection.execute_batch("BEGIN").explain(|| "begin to read".into())?;
     let result = work();
-    connection.execute_batch("ROLLBACK").explain(|| "end reading".into())?;
-    result
+    // Some errors have ended the transaction already; the first error says more than one of the end.
+    let ended = if connection.is_autocommit() { Ok(()) } else { connection.execute_batch("ROLLBACK") };
+    result.and_then(|value| ended.explain(|| "end reading".into()).map(|()| value))
 }
 
 fn split(connection: &Connection, table: &TableSchema, rows_per_range: u64) -> Result<Vec<Range>> {

@@ -91,13 +91,13 @@ impl Target for SqliteTarget {
         self.read(move |connection| positions::held(connection, &pipeline)).await
     }
 
-    async fn prepare(&self, pipeline: &str, source: &Identity, position: &Position) -> Result<Identity> {
+    async fn prepare(&self, pipeline: &str, source: &Identity, position: &Position, anew: bool) -> Result<Identity> {
         let (pipeline, source, position) = (pipeline.to_owned(), source.clone(), position.clone());
         self.shared
             .with(move |writer| {
                 writer.transaction(|writer| {
                     positions::create(&writer.connection)?;
-                    positions::start(&writer.connection, &pipeline, &source, &position)?;
+                    positions::start(&writer.connection, &pipeline, &source, &position, anew)?;
                     positions::identity(&writer.connection)?
                         .ok_or_else(|| Error::new(ErrorKind::Other, "read the file's identity: there is none"))
                 })

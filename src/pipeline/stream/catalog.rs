@@ -34,6 +34,9 @@ impl Stream<'_> {
             }
         }
         self.add_tables(chosen).await?;
+        if std::mem::take(&mut self.publish) {
+            self.publish().await?;
+        }
         self.catalog_version = version;
         Ok(())
     }
@@ -43,12 +46,18 @@ impl Stream<'_> {
             let mut lives = self.env.lives.lock();
             let Some(life) = lives.get_mut(name) else { return Ok(()) };
             life.chosen.source.estimated_rows = table.source.estimated_rows;
-            if life.chosen.source.schema == table.source.schema && life.chosen.logged == table.logged {
+            life.gone = false;
+            let same = life.chosen.source.schema == table.source.schema
+                && life.chosen.logged == table.logged
+                && life.chosen.source.id == table.source.id;
+            if same && life.taken == life.chosen.source.schema {
                 return Ok(());
             }
             life.chosen = table;
+            // The log has lost sight of a table that was dropped, whatever it is called.
+            self.publish |= life.is_replaced();
             match life.state {
-                TableState::Halted | TableState::Pending => None,
+                TableState::Halted => None,
                 _ => session::compare_forms(life),
             }
         };
@@ -58,7 +67,7 @@ impl Stream<'_> {
         }
     }
 
-    async fn reroute(&mut self, name: &TableName) -> Result<()> {
+    pub(super) async fn reroute(&mut self, name: &TableName) -> Result<()> {
         let route = {
             let lives = self.env.lives.lock();
             lives.get(name).map(|life| (life.chosen.source.schema.clone(), life.chosen.target.clone(), life.is_open()))
@@ -67,12 +76,19 @@ impl Stream<'_> {
             self.router.set(read, target.clone(), open);
             self.router.relift(self.filling.changes_mut(), &target);
         }
-        self.env.lives.save(name, false).await
+        self.env.lives.save(name).await
+    }
+
+    /// Makes the log carry the tables that are carried now. Those that are new to it are read once what was under way has ended.
+    pub(super) async fn publish(&mut self) -> Result<()> {
+        self.env.source.prepare(&session::carried(self.env), Some(&self.applied)).await?;
+        self.settle();
+        Ok(())
     }
 
     /// Carries a change of form to the target, and routes rows in the new form from then on.
     pub(super) async fn alter(&mut self, pending: PendingAlteration) -> Result<()> {
-        self.wait_for_jobs().await?;
+        self.wait_for_writers().await?;
         if self.target_open {
             return Err(Error::new(
                 ErrorKind::Transient,
@@ -82,10 +98,14 @@ impl Stream<'_> {
                 ),
             ));
         }
+        // Rows of the form before must not be replayed over what is copied again: their cells may mean something else.
+        let high = if pending.copy_again { Some(self.env.source.head().await?) } else { None };
         let form = self.env.lives.lock().get(&pending.table).map(|life| life.chosen.target.clone());
         let (Some(form), Some(applier)) = (form, self.applier.as_mut()) else { return Ok(()) };
         let what = crate::evolve::describe(&pending.alterations);
-        if let Err(error) = applier.alter(&form, &pending.alterations).await {
+        if !pending.alterations.is_empty()
+            && let Err(error) = applier.alter(&form, &pending.alterations).await
+        {
             return match error.kind() {
                 ErrorKind::Schema | ErrorKind::BadRow | ErrorKind::Denied => {
                     let reason = format!("carry over a change of form ({what}): {error}");
@@ -96,27 +116,23 @@ impl Stream<'_> {
         }
         tracing::info!(table = %pending.table, "form changed: {what}");
         if let Some(life) = self.env.lives.lock().get_mut(&pending.table) {
-            life.taken = life.chosen.source.schema.clone();
+            life.takes(life.chosen.source.schema.clone());
         }
         // Idle connections of workers may have prepared statements of the old form.
         self.workers.clear();
-        self.reroute(&pending.table).await?;
-        if !pending.copy_again {
-            return Ok(());
+        if let Some(high) = high {
+            tracing::info!(table = %pending.table, "what rows hold now is known to the source only: copying again");
+            self.restart(&pending.table, Some(high)).await?;
         }
-        tracing::info!(table = %pending.table, "what rows hold now is known to the source only: copying again");
-        self.resync(std::slice::from_ref(&pending.table)).await?;
-        // Rows of the form before must not be replayed over what is copied: their cells may mean something else.
-        let head = self.env.source.head().await?;
-        if let Some(life) = self.env.lives.lock().get_mut(&pending.table) {
-            life.high = Some(head);
-        }
-        self.env.lives.save(&pending.table, false).await
+        self.reroute(&pending.table).await
     }
 
     /// A table that the source no longer has.
     pub(super) async fn gone(&mut self, name: &TableName) -> Result<()> {
-        let carried = self.env.lives.lock().get(name).is_some_and(|life| life.state != TableState::Halted);
+        let carried = self.env.lives.lock().get_mut(name).is_some_and(|life| {
+            life.gone = true;
+            life.state != TableState::Halted
+        });
         if !carried {
             return Ok(());
         }
@@ -137,10 +153,11 @@ impl Stream<'_> {
             let life = refuse_unfit(self.env, life).await?;
             self.router.set(life.chosen.source.schema.clone(), life.chosen.target.clone(), false);
             self.env.lives.lock().insert(name.clone(), life);
-            self.env.lives.save(&name, true).await?;
+            self.env.lives.save_anew(&name).await?;
         }
         // What the log carries must include the new tables before the first range of them is read.
-        self.env.source.prepare(&session::carried(self.env), Some(&self.applied)).await.map(drop)
+        self.publish = true;
+        Ok(())
     }
 }
 

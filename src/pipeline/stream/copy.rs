@@ -6,9 +6,12 @@ use crate::pipeline::Request;
 use crate::pipeline::life::{Life, Slice};
 use crate::pipeline::session::{self, RESYNC};
 use crate::pipeline::worker::Worker;
-use rowferry_api::{Created, Error, ErrorKind, Finding, Key, Range, Replaced, Result, TableName};
-use rowferry_state::TableState;
+use rowferry_api::{
+    Created, Error, ErrorKind, Finding, Key, Position, Range, Replaced, Result, TableName, TableSchema,
+};
+use rowferry_state::{AtTarget, TableState};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Tries of one range before its error counts.
 const MAX_TRIES: u32 = 5;
@@ -18,6 +21,8 @@ const MAX_TRIES: u32 = 5;
 pub(super) struct Copying {
     /// Tables that a worker creates and splits.
     starting: HashSet<TableName>,
+    /// Tables that an earlier start may have made, about to be started.
+    announced: HashSet<TableName>,
     /// Tables whose indexes a worker builds.
     finishing: HashSet<TableName>,
     /// Tables whose foreign keys needed an index of another table: tried once more at the end.
@@ -34,34 +39,55 @@ enum Task {
     Finish(TableName),
 }
 
+/// How a table's start went.
+pub(super) struct Started {
+    table: TableName,
+    /// The form that the target's table has been made in.
+    form: Arc<TableSchema>,
+    /// An earlier start may have made it.
+    again: bool,
+    result: Result<(Created, Vec<Range>)>,
+}
+
 impl Stream<'_> {
-    /// Whether a worker has or could have something to do.
+    /// Whether a worker that writes rows or builds indexes has or could have something to do.
     pub(super) fn copies_wait(&self) -> bool {
-        self.copying > 0 || self.next_task().is_some()
+        self.copying > 0 || self.next_copy().is_some() || self.next_finish().is_some()
     }
 
-    fn next_task(&self) -> Option<Task> {
+    /// Whether tables are being created and cut.
+    pub(super) fn is_starting(&self) -> bool {
+        !self.copy.starting.is_empty()
+    }
+
+    fn next_copy(&self) -> Option<Task> {
         let lives = self.env.lives.lock();
-        for (name, life) in lives.iter() {
-            if life.state == TableState::Copying
-                && let Some(index) = life.slices.iter().position(|slice| !slice.done && !slice.running)
-            {
-                return Some(Task::Copy(name.clone(), index));
-            }
+        lives.iter().filter(|(_, life)| life.state == TableState::Copying).find_map(|(name, life)| {
+            let index = life.slices.iter().position(|slice| !slice.done && !slice.running)?;
+            Some(Task::Copy(name.clone(), index))
+        })
+    }
+
+    fn next_start(&self) -> Option<Task> {
+        if !self.settled {
+            return None;
         }
         let may_start = |life: &Life| {
             life.state == TableState::Pending && life.high.as_ref().is_none_or(|high| self.has_passed(high))
         };
-        let pending = lives.iter().find(|(name, life)| may_start(life) && !self.copy.starting.contains(*name));
-        if let Some((name, _)) = pending {
-            return Some(Task::Start(name.clone()));
-        }
-        // Indexes and foreign keys wait until all tables are consistent: keys refer from one to the other.
-        let unsettled = |state| matches!(state, TableState::Pending | TableState::Copying | TableState::CatchingUp);
-        if lives.values().any(|life| unsettled(life.state)) {
+        let lives = self.env.lives.lock();
+        let mut pending = lives.iter().filter(|(name, life)| may_start(life) && !self.copy.starting.contains(*name));
+        pending.next().map(|(name, _)| Task::Start(name.clone()))
+    }
+
+    /// Indexes and foreign keys wait until all tables are consistent: keys refer from one to the other.
+    fn next_finish(&self) -> Option<Task> {
+        let lives = self.env.lives.lock();
+        if lives.values().any(|life| !life.is_settled()) {
             return None;
         }
-        let unfinished = |life: &Life| life.state == TableState::Streaming && life.made && !life.finished;
+        let unfinished =
+            |life: &Life| life.state == TableState::Streaming && life.at_target == AtTarget::Made && !life.finished;
         let unfinished = lives.iter().filter(|(_, life)| unfinished(life));
         let mut first_look = unfinished.filter(|(name, _)| !self.copy.finishing.contains(*name)).map(|(name, _)| name);
         if let Some(name) = first_look.find(|name| !self.copy.second_look.contains(*name)) {
@@ -73,23 +99,55 @@ impl Stream<'_> {
         self.copy.second_look.iter().next().map(|name| Task::Finish(name.clone()))
     }
 
-    /// Gives tasks to workers, as many as may run and as the log's turn allows.
-    pub(super) async fn dispatch_copies(&mut self) -> Result<()> {
+    /// Workers that may still be given something.
+    fn free_workers(&self) -> usize {
         let most = self.env.config.snapshot_workers.min(self.env.target.capabilities().parallel_writers.max(1));
-        while self.copying < most && self.copies_left > 0 {
-            let Some(task) = self.next_task() else { return Ok(()) };
-            let worker = match self.workers.pop() {
-                Some(worker) => worker,
-                None => {
-                    let env = self.env;
-                    Worker::open(&*env.source, &*env.target, &env.config.name).await?
-                }
-            };
+        most.saturating_sub(self.copying + self.copy.starting.len())
+    }
+
+    /// Gives ranges and indexes to workers, as many as may run and as the log's turn allows.
+    pub(super) async fn dispatch_copies(&mut self) -> Result<()> {
+        while self.free_workers() > 0 && self.copies_left > 0 {
+            let Some(task) = self.next_copy().or_else(|| self.next_finish()) else { return Ok(()) };
+            let worker = self.free_worker().await?;
             self.copying += 1;
             self.copies_left -= 1;
             self.spawn(worker, task);
         }
         Ok(())
+    }
+
+    /// Creates and cuts tables, also while the log is applied: its changes of them do not pass yet.
+    pub(super) async fn dispatch_starts(&mut self) -> Result<()> {
+        while self.free_workers() > 0 {
+            let Some(task) = self.next_start() else { return Ok(()) };
+            let worker = self.free_worker().await?;
+            if let Task::Start(name) = &task {
+                self.announce(name).await?;
+            }
+            self.spawn(worker, task);
+        }
+        Ok(())
+    }
+
+    /// A table that is about to be made is known to be ours, also after a crash in between.
+    async fn announce(&mut self, name: &TableName) -> Result<()> {
+        {
+            let mut lives = self.env.lives.lock();
+            let Some(life) = lives.get_mut(name).filter(|life| life.at_target == AtTarget::Unknown) else {
+                self.copy.announced.insert(name.clone());
+                return Ok(());
+            };
+            life.at_target = AtTarget::Making;
+        }
+        self.env.lives.save(name).await
+    }
+
+    async fn free_worker(&mut self) -> Result<Worker> {
+        match self.workers.pop() {
+            Some(worker) => Ok(worker),
+            None => Worker::open(&*self.env.source, &*self.env.target, &self.env.config.name).await,
+        }
     }
 
     fn spawn(&mut self, mut worker: Worker, task: Task) {
@@ -102,9 +160,10 @@ impl Stream<'_> {
         match task {
             Task::Start(name) => {
                 self.copy.starting.insert(name.clone());
+                let again = self.copy.announced.remove(&name);
                 self.jobs.spawn(async move {
                     let result = worker.start_table(&read, &target, rows_per_slice).await;
-                    Done::Started(Box::new(worker), name, result)
+                    Done::Started(Box::new(worker), Started { table: name, form: read, again, result })
                 });
             }
             Task::Copy(name, index) => {
@@ -130,45 +189,63 @@ impl Stream<'_> {
     }
 
     pub(super) async fn copy_done(&mut self, done: Done) -> Result<()> {
-        self.copying -= 1;
         match done {
-            Done::Started(worker, name, result) => {
+            Done::Started(worker, started) => {
                 self.workers.push(*worker);
-                self.copy.starting.remove(&name);
-                self.started(&name, result).await
+                self.copy.starting.remove(&started.table);
+                self.started(started).await
             }
             Done::Copied(worker, name, index, result) => {
+                self.copying -= 1;
                 self.workers.push(*worker);
                 self.copied(&name, index, result).await
             }
             Done::Finished(worker, name, result) => {
+                self.copying -= 1;
                 self.workers.push(*worker);
                 self.copy.finishing.remove(&name);
                 self.finished(&name, result).await
             }
-            Done::Applied(..) => Ok(()),
+            Done::Applied(..) | Done::Settled(..) => Ok(()),
         }
     }
 
-    async fn started(&mut self, name: &TableName, result: Result<(Created, Vec<Range>)>) -> Result<()> {
+    async fn started(&mut self, started: Started) -> Result<()> {
+        let Started { table: name, form, again, result } = started;
         let (created, ranges) = match result {
             Ok(started) => started,
-            Err(error) => return self.table_failed(name, error).await,
+            Err(error) => return self.table_failed(&name, error).await,
         };
         {
             let mut lives = self.env.lives.lock();
-            let Some(life) = lives.get_mut(name) else { return Ok(()) };
-            life.replace = created == Created::Filled;
-            life.made |= created == Created::New;
-            life.taken = life.chosen.source.schema.clone();
+            // It may have been halted meanwhile.
+            let Some(life) = lives.get_mut(&name).filter(|life| life.state == TableState::Pending) else {
+                return Ok(());
+            };
+            life.at_target = match (created, life.at_target) {
+                (Created::New, _) | (_, AtTarget::Made) => AtTarget::Made,
+                (Created::Empty, AtTarget::Making) if again => AtTarget::Made,
+                _ => AtTarget::Found,
+            };
+            life.finished &= created != Created::New;
+            life.takes(form);
             life.slices = ranges.into_iter().map(Slice::new).collect();
+            if life.slices.is_empty() {
+                life.slices.push(Slice::new(Range::Whole));
+            }
             life.state = TableState::Copying;
             life.high = None;
-            tracing::info!(table = %name, slices = life.slices.len(), replace = life.replace, "copying");
+            let over_rows = created == Created::Filled;
+            tracing::info!(table = %name, slices = life.slices.len(), over_rows, "copying");
+            // What it was created in may be an older form by now, and changes under a newer one may have been dropped.
+            if life.taken != life.chosen.source.schema {
+                self.catalog_version = 0;
+            }
         }
-        self.env.lives.save(name, true).await?;
+        self.env.lives.save_anew(&name).await?;
         // From here on the log's changes pass; no range has been read yet, so none that was dropped is missed.
-        self.router.open(name, true);
+        self.router.open(&name, true);
+        self.catalog_due = true;
         Ok(())
     }
 
@@ -178,25 +255,13 @@ impl Stream<'_> {
             Err(error) => return self.slice_failed(name, index, error).await,
         };
         self.copy.tries.remove(&(name.clone(), index));
-        self.evicted(name, &replaced.evicted).await?;
-        let all_done = {
-            let mut lives = self.env.lives.lock();
-            let Some(life) = lives.get_mut(name) else { return Ok(()) };
-            life.rows_copied += replaced.rows;
-            let slice = &mut life.slices[index];
-            (slice.done, slice.running, slice.rows, slice.bytes) = (true, false, replaced.rows, replaced.bytes);
-            life.slices.iter().all(|slice| slice.done)
-        };
-        if all_done {
-            let high = self.env.source.head().await?;
-            let mut lives = self.env.lives.lock();
-            if let Some(life) = lives.get_mut(name) {
-                tracing::info!(table = %name, rows = life.rows_copied, high = %high, "copied, catching up");
-                life.high = Some(high);
-                life.state = TableState::CatchingUp;
-            }
+        if let Some(life) = self.env.lives.lock().get_mut(name)
+            && index < life.slices.len()
+        {
+            life.slice_done(index, replaced.rows, replaced.bytes);
         }
-        self.env.lives.save_slice(name, index).await
+        self.evicted(name, &replaced.evicted).await?;
+        self.env.lives.save_slices(name, index..index + 1).await
     }
 
     async fn evicted(&mut self, name: &TableName, keys: &[Key]) -> Result<()> {
@@ -225,10 +290,10 @@ impl Stream<'_> {
             }
             ErrorKind::Stale => {
                 tracing::info!(table = %name, error = %error, "the table was rewritten at the source: cut again");
-                self.resync(std::slice::from_ref(name)).await
+                self.restart(name, None).await
             }
             // The table may have changed its form under the read; with the new form the range is read again.
-            ErrorKind::Schema if *tries < 2 => self.look_at_catalog(true).await,
+            ErrorKind::Schema | ErrorKind::BadRow if *tries < 2 => self.look_at_catalog(true).await,
             _ => self.table_failed(name, error).await,
         }
     }
@@ -261,16 +326,23 @@ impl Stream<'_> {
             life.finished = true;
         }
         tracing::info!(table = %name, "in step");
-        self.env.lives.save(name, false).await
+        self.env.lives.save(name).await
     }
 
-    /// Tables whose high the log has passed are consistent.
+    /// Moves tables on: those whose parts are all copied wait for the log to pass the source's head, and those whose high it
+    /// has passed are consistent.
     pub(super) async fn promote(&mut self) -> Result<()> {
-        let waiting: Vec<_> = {
+        let (copied, waiting) = {
             let lives = self.env.lives.lock();
+            let copied: Vec<_> =
+                lives.iter().filter(|(_, life)| life.is_copied()).map(|(name, _)| name.clone()).collect();
             let waits = lives.iter().filter(|(_, life)| life.state == TableState::CatchingUp);
-            waits.filter_map(|(name, life)| Some((name.clone(), life.high.clone()?))).collect()
+            let waiting: Vec<_> = waits.filter_map(|(name, life)| Some((name.clone(), life.high.clone()?))).collect();
+            (copied, waiting)
         };
+        for name in copied {
+            self.all_copied(&name).await?;
+        }
         for (name, high) in waiting {
             if !self.has_passed(&high) {
                 continue;
@@ -278,12 +350,26 @@ impl Stream<'_> {
             if let Some(life) = self.env.lives.lock().get_mut(&name) {
                 life.state = TableState::Streaming;
                 life.slices.retain(|slice| !matches!(slice.range, Range::Set(_)));
-                life.replace = false;
             }
             tracing::info!(table = %name, high = %high, "consistent");
-            self.env.lives.save(&name, true).await?;
+            self.env.lives.save_anew(&name).await?;
         }
         Ok(())
+    }
+
+    async fn all_copied(&mut self, name: &TableName) -> Result<()> {
+        let again = self.env.lives.lock().get(name).is_some_and(|life| life.again || life.slices.is_empty());
+        if again {
+            tracing::info!(table = %name, "more rows have to be read again than are kept one by one: copying again");
+            return self.restart(name, None).await;
+        }
+        let high = self.env.source.head().await?;
+        if let Some(life) = self.env.lives.lock().get_mut(name).filter(|life| life.is_copied()) {
+            tracing::info!(table = %name, rows = life.rows_copied, high = %high, "copied, catching up");
+            life.high = Some(high);
+            life.state = TableState::CatchingUp;
+        }
+        self.env.lives.save(name).await
     }
 
     /// Halts one table; the others go on.
@@ -292,64 +378,76 @@ impl Stream<'_> {
             session::halt(life, reason);
         }
         self.router.open(name, false);
-        self.env.lives.save(name, false).await
+        self.env.lives.save(name).await
     }
 
-    /// Starts tables again from their beginning: every range replaces what the target has.
-    pub(super) async fn resync(&mut self, names: &[TableName]) -> Result<()> {
-        for name in names {
-            self.wait_for_jobs().await?;
-            let target = self.env.lives.lock().get(name).map(|life| life.chosen.target.name.clone());
-            if let Some(target) = target {
-                self.filling.forget(&target);
-            }
-            if let Some(life) = self.env.lives.lock().get_mut(name) {
-                life.state = TableState::Pending;
-                life.reason = None;
-                life.high = None;
-                life.slices.clear();
-                life.rows_copied = 0;
-                life.finished = false;
-                *life = session::refuse_keyless(life.clone());
-            }
-            self.copy.looked_twice.remove(name);
-            self.router.open(name, false);
-            self.env.lives.save(name, true).await?;
-        }
-        Ok(())
+    /// Starts a table again from its beginning, once the log has passed `high`: every range replaces what the target has.
+    pub(super) async fn restart(&mut self, name: &TableName, high: Option<Position>) -> Result<()> {
+        self.wait_for_writers().await?;
+        let target = {
+            let mut lives = self.env.lives.lock();
+            let Some(life) = lives.get_mut(name) else { return Ok(()) };
+            life.restart(high);
+            *life = session::refuse_keyless(life.clone());
+            life.chosen.target.name.clone()
+        };
+        // It is read again as it is later than these.
+        self.filling.forget(&target);
+        self.copy.looked_twice.remove(name);
+        self.copy.tries.retain(|(table, _), _| table != name);
+        self.router.open(name, false);
+        self.env.lives.save_anew(name).await
     }
 
+    /// What a person asks for. A halted table may have another form by now, and the log may have stopped carrying it.
     pub(super) async fn request(&mut self, request: Request) -> Result<()> {
         match request {
             Request::Resync(names) => {
-                // A halted table may have another form by now, and the log may have stopped carrying it.
-                self.resync(&names).await?;
-                self.env.source.prepare(&session::carried(self.env), Some(&self.applied)).await.map(drop)
+                self.look_at_catalog(true).await?;
+                self.resync(&names).await
             }
             Request::Repair(name, keys) => self.evicted(&name, &keys).await,
         }
     }
 
+    async fn resync(&mut self, names: &[TableName]) -> Result<()> {
+        for name in names {
+            if self.env.lives.lock().get(name).is_some_and(|life| life.gone) {
+                tracing::warn!(table = %name, "not copied again: the source does not have it");
+                continue;
+            }
+            self.restart(name, None).await?;
+            let pending = self.env.lives.lock().get_mut(name).and_then(session::compare_resynced);
+            if let Some(pending) = pending {
+                self.alter(pending).await?;
+            }
+            self.reroute(name).await?;
+        }
+        self.publish().await
+    }
+
     /// Requests that were made while no process ran.
     pub(super) async fn take_stored_requests(&mut self) -> Result<()> {
         let requests = self.env.lives.read(|state| state.requests()).await?;
-        for (id, request) in requests {
-            let known = {
-                let lives = self.env.lives.lock();
-                let table = request.table.clone().unwrap_or_default();
-                lives.keys().find(|name| name.to_string() == table).cloned()
-            };
-            if let Some(name) = known.filter(|_| request.kind == RESYNC) {
-                self.resync(std::slice::from_ref(&name)).await?;
-            }
+        let mut names = Vec::new();
+        for (_, request) in requests.iter().filter(|(_, request)| request.kind == RESYNC) {
+            let lives = self.env.lives.lock();
+            let table = request.table.clone().unwrap_or_default();
+            names.extend(lives.keys().find(|name| name.to_string() == table).cloned());
+        }
+        if !names.is_empty() {
+            self.resync(&names).await?;
+        }
+        for (id, _) in requests {
             self.env.lives.write(move |state| state.remove_request(id)).await?;
         }
         Ok(())
     }
 
-    /// Waits until no job runs.
-    pub(super) async fn wait_for_jobs(&mut self) -> Result<()> {
-        while let Some(done) = self.jobs.join_next().await {
+    /// Waits until no job writes rows.
+    pub(super) async fn wait_for_writers(&mut self) -> Result<()> {
+        while self.applier.is_none() || self.copying > 0 {
+            let Some(done) = self.jobs.join_next().await else { return Ok(()) };
             let done = done.map_err(|error| Error::new(ErrorKind::Other, "a job ended in a panic").because(error))?;
             Box::pin(self.done(done)).await?;
         }

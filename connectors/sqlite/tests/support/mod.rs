@@ -112,7 +112,7 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("copy.db");
         let target = open(&file);
-        target.prepare("p", &Identity::new("source"), &Position::new("0")).await.unwrap();
+        target.prepare("p", &Identity::new("source"), &Position::new("0"), false).await.unwrap();
         Self { folder, file, target }
     }
 

@@ -1,0 +1,231 @@
+//! Lives of tables: halted and taken up again, dropped and made again, new while somebody writes, with other columns than
+//! before. What the log alone does not say must not be lost.
+
+#![allow(clippy::unwrap_used)]
+
+use rowferry_testkit::compare::{Target, differences, source_tables};
+use rowferry_testkit::{Database, Postgres, Rowferry, config};
+use serde_json::Value;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_rowferry");
+
+/// A source, a PostgreSQL target, and a pipeline over all tables.
+struct Ferry {
+    source: Database,
+    target: Database,
+    rowferry: Rowferry,
+}
+
+impl Ferry {
+    async fn new(setup: &str, more: &str) -> Self {
+        let server = Postgres::shared();
+        let (source, target) = (server.create_database("lives_source"), server.create_database("lives_target"));
+        source.execute(setup).await;
+        let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, &config::postgres(&target), more));
+        Self { source, target, rowferry }
+    }
+
+    fn configure(&self, more: &str) {
+        self.rowferry.set_config(&config::pipeline(&self.source, &config::postgres(&self.target), more));
+    }
+
+    async fn assert_same(&self) {
+        let target = Target::Postgres(&self.target);
+        let pairs = source_tables(&self.source, &target).await;
+        let found = differences(&self.source, target, &pairs).await;
+        assert!(found.is_empty(), "{}", found.join("\n"));
+        self.rowferry.command(&["verify"]).expect_code(0);
+    }
+
+    fn state_of(&self, table: &str) -> (String, String) {
+        let (_, status) = self.rowferry.json(&["status"]);
+        let tables = status["pipelines"][0]["tables"].as_array().unwrap();
+        let found = tables.iter().find(|one| one["name"] == table).unwrap_or_else(|| panic!("{table} in {status}"));
+        (found["state"].as_str().unwrap().into(), found["reason"].as_str().unwrap_or_default().into())
+    }
+}
+
+fn is_in(state: &'static str) -> impl Fn(&Value) -> bool {
+    move |pipeline| pipeline["tables"].as_array().unwrap().iter().all(|table| table["state"] == state)
+}
+
+/// The log must carry the table again from the moment that it is copied on.
+#[tokio::test]
+async fn a_table_that_was_halted_for_its_key_is_carried_after_a_resync() {
+    let ferry = Ferry::new("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'a')", "").await;
+    let rowferry = &ferry.rowferry;
+    rowferry.run_until_caught_up();
+    ferry.source.execute("ALTER TABLE t DROP CONSTRAINT t_pkey").await;
+    let ended = rowferry.command(&["run", "--until-caught-up"]);
+    ended.expect_code(1);
+    assert_eq!(ferry.state_of("public.t").0, "halted");
+    ferry.source.execute("ALTER TABLE t ADD PRIMARY KEY (id); INSERT INTO t VALUES (2, 'b')").await;
+    rowferry.command(&["resync", "--table", "public.t"]).expect_code(0);
+    let mut running = rowferry.spawn_run();
+    running.wait_streaming();
+    ferry.source.execute("UPDATE t SET v = 'c' WHERE id = 1; INSERT INTO t VALUES (3, 'd')").await;
+    running.sigterm();
+    rowferry.run_until_caught_up();
+    ferry.assert_same().await;
+}
+
+#[tokio::test]
+async fn a_table_that_was_dropped_and_made_again_is_another_table() {
+    let ferry = Ferry::new(
+        "CREATE TABLE live (id int PRIMARY KEY, v text); INSERT INTO live SELECT g, 'old' FROM generate_series(1, 100) g;
+         CREATE TABLE still (id int PRIMARY KEY, v text); INSERT INTO still SELECT g, 'old' FROM generate_series(1, 100) g;
+         CREATE TABLE swapped (id int PRIMARY KEY, v text); INSERT INTO swapped VALUES (1, 'old')",
+        "",
+    )
+    .await;
+    let rowferry = &ferry.rowferry;
+    let mut running = rowferry.spawn_run();
+    running.wait_streaming();
+    // While it runs, in one step that no look at the catalog falls into.
+    ferry
+        .source
+        .execute(
+            "BEGIN; DROP TABLE live; CREATE TABLE live (id int PRIMARY KEY, v text); INSERT INTO live VALUES (5, 'new'); COMMIT;
+             BEGIN; CREATE TABLE swapped_new (v text, id int PRIMARY KEY); INSERT INTO swapped_new VALUES ('new', 2);
+             ALTER TABLE swapped RENAME TO swapped_old; ALTER TABLE swapped_new RENAME TO swapped; DROP TABLE swapped_old; COMMIT",
+        )
+        .await;
+    running.wait_status("live copied again", |pipeline| {
+        let tables = pipeline["tables"].as_array().unwrap();
+        tables.iter().any(|table| table["name"] == "public.live" && table["rows_copied"] == 1)
+    });
+    running.wait_status("all in step", is_in("streaming"));
+    ferry.source.execute("INSERT INTO live VALUES (6, 'newer'); INSERT INTO swapped VALUES ('newer', 3)").await;
+    running.sigterm();
+    // And while it does not run.
+    ferry
+        .source
+        .execute(
+            "DROP TABLE still; CREATE TABLE still (id int PRIMARY KEY, v text); INSERT INTO still VALUES (7, 'new')",
+        )
+        .await;
+    rowferry.run_until_caught_up();
+    ferry.source.execute("INSERT INTO still VALUES (8, 'newer')").await;
+    rowferry.run_until_caught_up();
+    ferry.assert_same().await;
+}
+
+/// What a transaction wrote before the log began to carry its table is not in the log: the copy has to wait for it.
+#[tokio::test]
+async fn a_new_table_is_copied_after_the_transactions_that_were_under_way() {
+    let ferry = Ferry::new("CREATE TABLE old (id int PRIMARY KEY); INSERT INTO old VALUES (1)", "").await;
+    let mut running = ferry.rowferry.spawn_run();
+    running.wait_streaming();
+    ferry.source.execute("CREATE TABLE fresh (id int PRIMARY KEY, v text)").await;
+    let writer = ferry.source.client().await;
+    writer.batch_execute("BEGIN; INSERT INTO fresh VALUES (1, 'under way')").await.unwrap();
+    running.wait_status("the new table", |pipeline| {
+        pipeline["tables"].as_array().unwrap().iter().any(|table| table["name"] == "public.fresh")
+    });
+    let name = ferry.source.name();
+    let published =
+        format!("SELECT count(*) FROM pg_publication_tables WHERE pubname = '{name}' AND tablename = 'fresh'");
+    while ferry.source.value(&published).await == "0" {
+        tokio::task::yield_now().await;
+    }
+    writer.batch_execute("INSERT INTO fresh VALUES (2, 'after'); COMMIT").await.unwrap();
+    running.wait_status("all in step", is_in("streaming"));
+    running.sigterm();
+    ferry.rowferry.run_until_caught_up();
+    ferry.assert_same().await;
+}
+
+/// No row of the log says that an enum has a label more, or that a column may be NULL.
+#[tokio::test]
+async fn changes_that_no_row_announces_are_carried_over_before_their_rows() {
+    let ferry = Ferry::new(
+        "CREATE TYPE mood AS ENUM ('ok'); CREATE TABLE t (id int PRIMARY KEY, m mood, v text NOT NULL);
+         INSERT INTO t VALUES (1, 'ok', 'a')",
+        "on_bad_row = \"dead_letter\"",
+    )
+    .await;
+    let mut running = ferry.rowferry.spawn_run();
+    running.wait_streaming();
+    ferry.source.execute("ALTER TYPE mood ADD VALUE 'better'").await;
+    ferry
+        .source
+        .execute("UPDATE t SET m = 'better'; ALTER TABLE t ALTER v DROP NOT NULL; INSERT INTO t VALUES (2, 'ok', NULL)")
+        .await;
+    let done = |pipeline: &Value| pipeline["tables"][0]["rows_applied"].as_u64() >= Some(2);
+    let status = running.wait_status("both changes", done);
+    assert_eq!(status["tables"][0]["dead_letters"], 0, "{status}");
+    running.sigterm();
+    ferry.rowferry.run_until_caught_up();
+    ferry.assert_same().await;
+}
+
+#[tokio::test]
+async fn a_column_that_did_not_travel_before_brings_its_values() {
+    let leaves_out = "[pipeline.test.table.\"public.t\"]\ncolumns = [\"!note\"]";
+    let ferry = Ferry::new(
+        "CREATE TABLE t (id int PRIMARY KEY, note text, v int); INSERT INTO t SELECT g, 'note ' || g, g FROM generate_series(1, 50) g",
+        leaves_out,
+    )
+    .await;
+    ferry.rowferry.run_until_caught_up();
+    assert_eq!(ferry.target.value("SELECT count(*) FROM information_schema.columns WHERE table_name = 't'").await, "2");
+    ferry.configure("");
+    ferry.rowferry.run_until_caught_up();
+    ferry.assert_same().await;
+}
+
+#[tokio::test]
+async fn another_target_name_is_another_table() {
+    let ferry = Ferry::new("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2)", "").await;
+    ferry.rowferry.run_until_caught_up();
+    ferry.configure("[pipeline.test.table.\"public.t\"]\ntarget = \"t2\"");
+    ferry.source.execute("INSERT INTO t VALUES (3)").await;
+    ferry.rowferry.run_until_caught_up();
+    assert_eq!(ferry.target.value("SELECT string_agg(id::text, ',' ORDER BY id) FROM t2").await, "1,2,3");
+}
+
+/// A halted table goes on after the target was changed by hand, and the others never stopped.
+#[tokio::test]
+async fn a_rename_that_was_followed_by_hand_goes_on() {
+    let ferry = Ferry::new(
+        "CREATE TABLE t (id int PRIMARY KEY, before text); INSERT INTO t VALUES (1, 'a'); CREATE TABLE other (id int PRIMARY KEY)",
+        "",
+    )
+    .await;
+    let rowferry = &ferry.rowferry;
+    rowferry.run_until_caught_up();
+    ferry
+        .source
+        .execute("ALTER TABLE t RENAME before TO after; UPDATE t SET after = 'b'; INSERT INTO other VALUES (1)")
+        .await;
+    rowferry.command(&["run", "--until-caught-up"]).expect_code(1);
+    let (state, reason) = ferry.state_of("public.t");
+    assert!(state == "halted" && reason.contains("renamed to after") && reason.contains("resync"), "{state}: {reason}");
+    assert_eq!(ferry.target.value("SELECT count(*) FROM other").await, "1");
+    ferry.target.execute("ALTER TABLE t RENAME before TO after").await;
+    rowferry.command(&["resync", "--table", "public.t"]).expect_code(0);
+    rowferry.run_until_caught_up();
+    ferry.assert_same().await;
+}
+
+/// After everything was lost at the target, indexes and constraints are built again too.
+#[tokio::test]
+async fn an_emptied_target_is_made_again_whole() {
+    let ferry = Ferry::new(
+        "CREATE TABLE a (id int PRIMARY KEY, v int UNIQUE); CREATE INDEX a_v2 ON a ((v + 1));
+         CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a); INSERT INTO a VALUES (1, 1); INSERT INTO b VALUES (1, 1)",
+        "",
+    )
+    .await;
+    let rowferry = &ferry.rowferry;
+    rowferry.run_until_caught_up();
+    ferry.target.execute("DROP SCHEMA rowferry CASCADE; DROP TABLE a, b").await;
+    let ended = rowferry.command(&["run", "--until-caught-up"]);
+    ended.expect_code(1).expect_stderr(&["resync --all"]);
+    rowferry.command(&["resync", "--all"]).expect_code(0);
+    rowferry.run_until_caught_up();
+    ferry.assert_same().await;
+    let constraints = "SELECT string_agg(pg_get_constraintdef(oid), '; ' ORDER BY conname) FROM pg_constraint WHERE conrelid IN ('a'::regclass, 'b'::regclass)";
+    assert_eq!(ferry.target.value(constraints).await, ferry.source.value(constraints).await);
+    assert_eq!(ferry.target.value("SELECT count(*) FROM pg_indexes WHERE indexname = 'a_v2'").await, "1");
+}
