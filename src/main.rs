@@ -3,6 +3,7 @@
 use clap::Parser;
 use rowferry::cli::{Cli, LogFormat};
 use rowferry::commands;
+use rowferry::progress::AboveBars;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -34,7 +35,7 @@ fn log_to_stderr(cli: &Cli) {
     let default =
         format!("warn,rowferry={level},rowferry_postgres={level},rowferry_sqlite={level},rowferry_state={level}");
     let filter = EnvFilter::try_from_env("ROWFERRY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| AboveBars);
     match cli.log_format {
         LogFormat::Json => log.json().init(),
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),

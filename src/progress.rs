@@ -4,19 +4,36 @@
 use crate::pipeline::Env;
 use crate::pipeline::board::Phase;
 use crate::pipeline::life::now_us;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use std::fmt;
 use std::io::IsTerminal;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// How often the bars are drawn.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// Bars on the terminal; gone when finished or dropped.
+/// The terminal's bars. One process has one terminal.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Bars on the terminal; gone when finished.
 pub struct Bars {
-    all: MultiProgress,
     task: Option<JoinHandle<()>>,
+}
+
+/// Writes log lines to stderr, above the bars if there are any.
+#[derive(Debug, Clone, Copy)]
+pub struct AboveBars;
+
+impl std::io::Write for AboveBars {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        BARS.suspend(|| std::io::stderr().write(text))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
 }
 
 impl Bars {
@@ -25,18 +42,17 @@ impl Bars {
         if let Some(task) = self.task {
             task.abort();
         }
-        let _ = self.all.clear();
+        let _ = BARS.clear();
     }
 }
 
 /// Shows bars if stderr is a terminal and nobody wants JSON.
 pub fn show(pipelines: Vec<Arc<Env>>, json: bool) -> Bars {
-    let all = MultiProgress::new();
     if json || !std::io::stderr().is_terminal() {
-        return Bars { all, task: None };
+        return Bars { task: None };
     }
     let bars: Vec<(Arc<Env>, ProgressBar)> =
-        pipelines.into_iter().map(|env| (env, all.add(ProgressBar::new(0)))).collect();
+        pipelines.into_iter().map(|env| (env, BARS.add(ProgressBar::new(0)))).collect();
     let task = tokio::spawn(async move {
         let mut ticks = tokio::time::interval(EVERY);
         loop {
@@ -44,7 +60,7 @@ pub fn show(pipelines: Vec<Arc<Env>>, json: bool) -> Bars {
             bars.iter().for_each(|(env, bar)| draw(env, bar));
         }
     });
-    Bars { all, task: Some(task) }
+    Bars { task: Some(task) }
 }
 
 fn draw(env: &Env, bar: &ProgressBar) {
@@ -61,20 +77,22 @@ fn draw(env: &Env, bar: &ProgressBar) {
     let name = &env.config.name;
     if matches!(figures.phase, Phase::Copying | Phase::CatchingUp) {
         bar.set_style(
-            ProgressStyle::with_template("{prefix} {bar:30} {human_pos}/{human_len} rows {per_sec} {msg}, {eta} left")
-                .unwrap_or_else(|_| ProgressStyle::default_bar()),
+            ProgressStyle::with_template(
+                "{prefix} {bar:30} {human_pos}/{human_len} rows, {rate} rows/s, {msg}, {eta} left",
+            )
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+                let _ = write!(out, "{}", HumanCount(state.per_sec() as u64));
+            }),
         );
         bar.set_length(expected);
         bar.set_position(rows);
         bar.set_prefix(format!("{name} {}", figures.phase.as_str()));
-        bar.set_message(indicatif::HumanBytes(bytes).to_string());
+        bar.set_message(HumanBytes(bytes).to_string());
     } else {
         bar.set_style(ProgressStyle::with_template("{prefix} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix(format!("{name} {}", figures.phase.as_str()));
         let lag = env.board.lag_seconds(now_us());
-        bar.set_message(format!(
-            "{} changes applied, {lag:.1} s behind",
-            indicatif::HumanCount(figures.changes_applied)
-        ));
+        bar.set_message(format!("{} changes applied, {lag:.1} s behind", HumanCount(figures.changes_applied)));
     }
 }

@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use rowferry_testkit::compare::{Pair, Target, differences, source_tables, structure_differences};
+use rowferry_testkit::compare::{Pair, Target, differences, own_rows, source_tables, structure_differences};
 use rowferry_testkit::{Database, Postgres, Rowferry, psql};
 use serde_json::Value;
 use std::fs;
@@ -221,7 +221,7 @@ impl Case {
             let table = tables.iter().find(of_this).unwrap_or_else(|| panic!("{name} is not in {document}"));
             assert_eq!(table["status"], "match", "{table}");
             let count =
-                format!("SELECT count(*) FROM \"{}\".\"{}\"", pair.source.0, pair.source.1.replace('"', "\"\""));
+                format!("SELECT count(*) FROM {}", own_rows(&self.source, &pair.source.0, &pair.source.1).await);
             let rows: u64 = self.source.value(&count).await.parse().unwrap();
             assert_eq!(
                 (table["source_rows"].as_u64(), table["target_rows"].as_u64()),

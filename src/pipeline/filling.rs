@@ -128,8 +128,12 @@ mod tests {
     use std::sync::Arc;
 
     fn table() -> Arc<TableSchema> {
+        named("t")
+    }
+
+    fn named(name: &str) -> Arc<TableSchema> {
         Arc::new(TableSchema {
-            name: TableName::new("public", "t"),
+            name: TableName::new("public", name),
             dialect: Dialect::Postgres,
             columns: Vec::new(),
             computed: Vec::new(),
@@ -144,6 +148,25 @@ mod tests {
         let text = id.to_string();
         let key = Key::from_cells([Cell::Text(text.as_bytes())]);
         Change { table: table.clone(), op: Op::Delete { key } }
+    }
+
+    #[test]
+    fn a_forgotten_table_leaves_the_others_and_their_transactions_whole() {
+        let (kept, gone) = (named("kept"), named("gone"));
+        let mut filling = Filling::default();
+        for id in 0..6 {
+            filling.change(delete(if id % 2 == 0 { &kept } else { &gone }, id));
+            if id == 2 {
+                filling.commit(Position::new("1"), Timestamp(1));
+            }
+        }
+        filling.forget(&gone.name);
+        let work = filling.take_whole().unwrap();
+        assert_eq!(ids(&work), ["('0')", "('2')"]);
+        assert_eq!(work.end.unwrap().position, Position::new("1"));
+        filling.commit(Position::new("2"), Timestamp(2));
+        assert_eq!(ids(&filling.take_whole().unwrap()), ["('4')"]);
+        assert_eq!(filling.bytes(), 0);
     }
 
     fn ids(work: &Work) -> Vec<String> {

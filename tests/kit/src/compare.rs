@@ -175,8 +175,16 @@ async fn rows(
     columns: &[Column],
 ) -> Result<Vec<Vec<Option<String>>>, String> {
     let list: Vec<_> = columns.iter().map(|column| quoted(&column.name)).collect();
-    let sql = format!("{SESSION} SELECT {} FROM {}.{}", list.join(", "), quoted(schema), quoted(name));
+    let sql = format!("{SESSION} SELECT {} FROM {}", list.join(", "), own_rows(database, schema, name).await);
     database.try_query_text(&sql).await.map_err(|error| format!("{error:?}"))
+}
+
+/// What stands after FROM for a table's own rows: without those of tables that inherit from it, with those of its partitions.
+pub async fn own_rows(database: &Database, schema: &str, name: &str) -> String {
+    let table = format!("{}.{}", quoted(schema), quoted(name));
+    let sql = format!("SELECT relkind FROM pg_class WHERE oid = to_regclass({})", literal(&table));
+    let is_plain = database.query_text(&sql).await.iter().flatten().any(|kind| kind.as_deref() == Some("r"));
+    if is_plain { format!("ONLY {table}") } else { table }
 }
 
 /// Rows of one side only, with their number: `+` is at the target only, `-` at the source only.

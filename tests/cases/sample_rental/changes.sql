@@ -1,0 +1,32 @@
+-- Keys of parents that cascade, and a trigger that changes rows on the way.
+UPDATE film SET film_id = film_id + 100000 WHERE film_id BETWEEN 20 AND 60;
+UPDATE film SET title = 'Renamed ' || title, special_features = special_features || 'New'::text WHERE rating = 'PG-13';
+UPDATE language SET language_id = 9 WHERE language_id = 3;
+DELETE FROM actor WHERE actor_id % 10 = 3;
+-- A row that goes from one partition to another, and back.
+BEGIN;
+UPDATE payment SET payment_date = payment_date + interval '1 month' WHERE rental_id BETWEEN 1 AND 300;
+UPDATE payment SET payment_date = payment_date + interval '1 year' WHERE rental_id BETWEEN 100 AND 150;
+UPDATE payment SET amount = amount + 1 WHERE rental_id BETWEEN 100 AND 120;
+COMMIT;
+DELETE FROM payment WHERE amount > 11;
+INSERT INTO payment (rental_id, amount, payment_date) SELECT 1 + g % 2000, 1, '2030-01-01'::timestamptz + g * interval '1 minute' FROM generate_series(1, 100) g;
+BEGIN;
+INSERT INTO store VALUES (3, 3);
+INSERT INTO staff VALUES (3, 3, decode(repeat('00ff', 5000), 'hex'), true, 2);
+SAVEPOINT a;
+UPDATE staff SET active = NOT active;
+ROLLBACK TO a;
+UPDATE staff SET boss = 3 WHERE staff_id = 1;
+COMMIT;
+DELETE FROM staff WHERE staff_id = 77;
+UPDATE stock.inventory SET code = code || '-x' WHERE inventory_id % 3 = 0;
+DELETE FROM rental WHERE rental_id > 1990 AND NOT EXISTS (SELECT FROM payment p WHERE p.rental_id = rental.rental_id);
+REFRESH MATERIALIZED VIEW rates;
+INSERT INTO scratch VALUES (2);
+TRUNCATE film_actor;
+INSERT INTO film_actor SELECT actor_id, 10 FROM actor WHERE actor_id < 20;
+ALTER TABLE film ADD stars int[] DEFAULT '{1,2}';
+UPDATE film SET stars = stars || 3 WHERE film_id % 2 = 0;
+CREATE TABLE payment_2031 PARTITION OF payment FOR VALUES FROM ('2031-01-01') TO ('2032-01-01');
+INSERT INTO payment (rental_id, amount, payment_date) VALUES (7, 3, '2031-05-05');
