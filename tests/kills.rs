@@ -115,6 +115,58 @@ async fn kill_at_random(target: &str, copy: Option<&Database>) {
     rowferry.command(&["verify"]).expect_code(0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_move_while_a_table_is_copied_into_postgres() {
+    let copy = Postgres::shared().create_database("move_target");
+    move_keys(&config::postgres(&copy), |_| Target::Postgres(&copy)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_move_while_a_table_is_copied_into_sqlite() {
+    move_keys(config::SQLITE, Target::Sqlite).await;
+}
+
+/// Every row goes to its neighbour's key, again and again, with a large value that the log does not repeat: where a slice has
+/// a later row under the old key, the value must not go on with the wrong one.
+async fn move_keys<'a>(target: &str, open: impl Fn(&'a Path) -> Target<'a>) {
+    let source = Arc::new(Postgres::shared().create_database("move_source"));
+    source
+        .execute(
+            "CREATE TABLE moving (id int PRIMARY KEY, big text, n int);
+             ALTER TABLE moving ALTER big SET STORAGE EXTERNAL;
+             INSERT INTO moving SELECT g, repeat(md5(g::text), 80), 0 FROM generate_series(1, 1000) g; ANALYZE",
+        )
+        .await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn({
+        let (source, stop) = (source.clone(), stop.clone());
+        async move {
+            let client = source.client().await;
+            let mut rounds = 0;
+            while !stop.load(Ordering::Relaxed) && rounds < 1000 {
+                let shift = "BEGIN; UPDATE moving SET id = -id; UPDATE moving SET id = 1 - id WHERE id > -1000;
+                             UPDATE moving SET id = 1 WHERE id = -1000; COMMIT";
+                client.batch_execute(shift).await.unwrap();
+                rounds += 1;
+            }
+            rounds
+        }
+    });
+    let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, target, "slice_rows = 50"));
+    let mut running = rowferry.spawn_run();
+    running.wait_status("half of the parts", |pipeline| {
+        let (done, total) = (figure(pipeline, "slices_done"), figure(pipeline, "slices_total"));
+        total > 0 && done * 2 > total
+    });
+    stop.store(true, Ordering::Relaxed);
+    println!("{} rounds of keys moved", writer.await.unwrap());
+    running.wait_streaming();
+    running.sigterm();
+    rowferry.run_until_caught_up();
+    let file = Box::leak(rowferry.path("target.db").into_boxed_path());
+    assert_same(&source, open(file)).await;
+}
+
 const TRAFFIC_TABLES: &str = "
     CREATE TABLE accounts (id int PRIMARY KEY, balance numeric(12, 2) NOT NULL, note text, big text);
     ALTER TABLE accounts ALTER big SET STORAGE EXTERNAL;

@@ -102,6 +102,7 @@ pub(crate) async fn entries(client: &Client, which: Which<'_>, logs_generated: b
 fn source_table(row: &Row, schema: TableSchema) -> SourceTable {
     let (schemas, names): (Vec<String>, Vec<String>) = (row.get(4), row.get(5));
     SourceTable {
+        id: row.get::<_, u32>(0).into(),
         schema: Arc::new(schema),
         ancestors: schemas.into_iter().zip(names).map(|(schema, name)| TableName::new(schema, name)).collect(),
         estimated_rows: row.get::<_, i64>(6).unsigned_abs(),

@@ -8,7 +8,7 @@ use crate::catalog::Entry;
 use crate::connection::from_pg;
 use crate::publication;
 use crate::slot;
-use rowferry_api::{Finding, Result, SourceTable};
+use rowferry_api::{Finding, Result, Severity, SourceTable};
 use server::Server;
 use tokio_postgres::Client;
 
@@ -32,7 +32,7 @@ pub(crate) async fn check(client: &Client, asked: &Asked<'_>) -> Result<Vec<Find
     findings.push(log::about_slot(asked.slot, slot.as_ref(), &server));
     findings.extend(log::about_publication(asked, publication.as_ref(), &server));
     let found = tables::check(client, asked, publication.as_ref(), &server).await?;
-    if found.iter().all(|finding| finding.mend.is_none()) && !asked.tables.is_empty() {
+    if found.iter().all(|finding| finding.severity != Severity::Blocked) && !asked.tables.is_empty() {
         findings.push(Finding::ok("source tables", format!("{} tables can be read and followed", asked.tables.len())));
     }
     findings.extend(found);

@@ -20,7 +20,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Every session writes values the same way, so that the log, COPY, source and target agree on a value's text; and
 /// what a role or database has set for its people's sessions does not end or narrow ours.
-const SETTINGS: [(&str, &str); 15] = [
+const SETTINGS: [(&str, &str); 16] = [
     ("TimeZone", "UTC"),
     ("DateStyle", "ISO"),
     ("IntervalStyle", "postgres"),
@@ -38,7 +38,13 @@ const SETTINGS: [(&str, &str); 15] = [
     // A policy that would hide rows from us is an error, not a table with fewer rows.
     ("row_security", "off"),
     ("client_min_messages", "warning"),
+    // The catalog's statements look expensive to the planner and are not: compiling them takes longer than they do.
+    ("jit", "off"),
 ];
+/// What only newer servers know (idle_session_timeout from 14, transaction_timeout from 17 on): an older one would refuse the
+/// session if it were told at its start.
+pub(crate) const RESET_NEWER: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
+     WHERE name IN ('transaction_timeout', 'idle_session_timeout') AND setting <> '0'";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that is gone without a word is noticed after about a minute; the system's own default is two hours.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -182,7 +188,9 @@ impl ConnectOptions {
         };
         let silent = || Failure::Broken("the server did not answer in time".into());
         let result = tokio::time::timeout(limit, attempts).await.unwrap_or_else(|_| Err(silent()));
-        result.map_err(|failure| failure.into_error(context))
+        let client = result.map_err(|failure| failure.into_error(context.as_str()))?;
+        client.batch_execute(RESET_NEWER).await.map_err(|error| from_pg(context, error))?;
+        Ok(client)
     }
 
     async fn connect_in_plain(&self) -> Result<Client, Failure> {

@@ -5,18 +5,24 @@
 //! same, the column stands for itself, and its index serves. Literals are left without a type, so that the server takes
 //! each for the type of its column; names and operators are found with an empty search_path.
 
-use crate::connection::{quote_name, quote_table, quote_text};
-use rowferry_api::{Cell, Column, Dialect, Key, KeyOrder, Range, TableName, TableSchema, Type};
+use crate::connection::{from_pg, quote_name, quote_table, quote_text};
+use rowferry_api::{Cell, Column, Dialect, Key, KeyOrder, Range, Result, TableName, TableSchema, Type};
 use std::fmt::Write;
+use tokio_postgres::Client;
 
 /// What the server knows of a table's key beyond its form.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct KeyFacts {
-    /// Key columns, in key order, whose collation is the bytes' order.
+    /// Key columns, in key order, that the server orders by the bytes of UTF-8.
     pub in_bytes: Vec<bool>,
     /// An index holds exactly the key, in its order.
     pub indexed: bool,
+    /// The bytes of the server's encoding have another order than those of UTF-8.
+    pub other_encoding: bool,
 }
+
+/// The encodings whose bytes are in the order of UTF-8's.
+const ORDERED_ENCODING: &str = "current_setting('server_encoding') IN ('UTF8', 'SQL_ASCII', 'LATIN1')";
 
 impl KeyFacts {
     fn is_in_bytes(&self, place: usize) -> bool {
@@ -33,7 +39,41 @@ impl KeyFacts {
     /// The list to order by, and to compare with.
     pub(crate) fn order(&self, table: &TableSchema) -> String {
         let columns = table.key_columns().enumerate();
-        columns.map(|(place, column)| ordered(column, self.is_in_bytes(place))).collect::<Vec<_>>().join(", ")
+        columns.map(|(place, column)| self.ordered(column, place)).collect::<Vec<_>>().join(", ")
+    }
+
+    fn ordered(&self, column: &Column, place: usize) -> String {
+        match self.is_converted(column, place) {
+            true => format!("convert_to(concat({}), 'UTF8')", quote_name(&column.name)),
+            false => ordered(column, self.is_in_bytes(place)),
+        }
+    }
+
+    /// Its texts are compared as the bytes of UTF-8, which are not the server's.
+    fn is_converted(&self, column: &Column, place: usize) -> bool {
+        let integer = matches!(KeyOrder::of(&column.ty), KeyOrder::Integer);
+        self.other_encoding && !integer && !orders_itself(column, self.is_in_bytes(place))
+    }
+
+    /// A key's values, as [`order`](Self::order) compares them.
+    fn literals(&self, table: &TableSchema, key: &Key) -> String {
+        let literals = table.key_columns().enumerate().zip(key.cells()).map(|((place, column), cell)| {
+            let literal = literal(cell);
+            if self.is_converted(column, place) { format!("convert_to({literal}, 'UTF8')") } else { literal }
+        });
+        literals.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The condition for rows above a key.
+    pub(crate) fn above(&self, table: &TableSchema, key: &Key) -> String {
+        format!("({}) > ({})", self.order(table), self.literals(table, key))
+    }
+
+    /// What a server says of itself, for tables of which nothing more is known.
+    pub(crate) async fn of_server(client: &Client) -> Result<Self> {
+        let row = client.query_one(&format!("SELECT NOT {ORDERED_ENCODING}"), &[]).await;
+        let other_encoding = row.map_err(|error| from_pg("ask for the server's encoding", error))?.get(0);
+        Ok(Self { other_encoding, ..Self::default() })
     }
 
     /// The condition for the rows of a range of keys or a set; `None` for all rows.
@@ -42,7 +82,7 @@ impl KeyFacts {
             Range::Whole | Range::Native(_) => None,
             Range::Keys { after, upto } => {
                 let columns = self.order(table);
-                let bound = |key: &Key, op: &str| format!("({columns}) {op} ({})", literals(key));
+                let bound = |key: &Key, op: &str| format!("({columns}) {op} ({})", self.literals(table, key));
                 let bounds: Vec<String> =
                     after.iter().map(|key| bound(key, ">")).chain(upto.iter().map(|key| bound(key, "<="))).collect();
                 (!bounds.is_empty()).then(|| bounds.join(" AND "))
@@ -50,16 +90,6 @@ impl KeyFacts {
             Range::Set(keys) => Some(in_set(table, keys)),
         }
     }
-}
-
-/// The condition for the rows of a range, for a server of which nothing more is known.
-pub(crate) fn condition(table: &TableSchema, range: &Range) -> Option<String> {
-    KeyFacts::default().condition(table, range)
-}
-
-/// The condition for rows above a key.
-pub(crate) fn above(order: &str, key: &Key) -> String {
-    format!("({order}) > ({})", literals(key))
 }
 
 /// The type's own order is the common one, and so is its index's.
@@ -134,10 +164,6 @@ fn any_of(columns: &[&Column], keys: &[Key]) -> String {
     format!("({})", keys.iter().map(one).collect::<Vec<_>>().join(" OR "))
 }
 
-fn literals(key: &Key) -> String {
-    key.cells().map(literal).collect::<Vec<_>>().join(", ")
-}
-
 fn literal(cell: Cell<'_>) -> String {
     text(cell).map_or_else(|| "NULL".into(), |text| quote_text(&text))
 }
@@ -163,8 +189,9 @@ fn array<'a>(cells: impl Iterator<Item = Cell<'a>>) -> String {
     quote_text(&format!("{{{}}}", cells.map(element).collect::<Vec<_>>().join(",")))
 }
 
-/// Asks of `relation`, which is the table or a leaf of it, its kind (`r` or `p`), what [`KeyFacts`] holds, and its
-/// pg_relation_filenode. A statement without parameters.
+/// Asks of `relation`, which is the table or a leaf of it, its kind (`r` or `p`), what [`KeyFacts`] holds, and, before the
+/// last of that, its pg_relation_filenode. A statement without parameters. Text of an extension (citext) is not in bytes
+/// whatever its collation, also below a domain.
 pub(crate) fn facts_statement(table: &TableSchema, relation: &TableName) -> String {
     let names = array(table.key_columns().map(|column| Cell::Text(column.name.as_bytes())));
     let relation = quote_text(&quote_table(relation));
@@ -172,7 +199,12 @@ pub(crate) fn facts_statement(table: &TableSchema, relation: &TableName) -> Stri
         "WITH key AS (
              SELECT k.place, a.attnum, a.attcollation,
                     coalesce(CASE WHEN co.collname = 'default' THEN db.in_bytes
-                                  ELSE co.collprovider = 'b' OR co.collprovider = 'c' AND co.collcollate IN ('C', 'POSIX') END, false) AS in_bytes
+                                  ELSE co.collprovider = 'b' OR co.collprovider = 'c' AND co.collcollate IN ('C', 'POSIX') END, false)
+                    AND {ORDERED_ENCODING}
+                    AND (WITH RECURSIVE base AS (
+                             SELECT t.typbasetype, t.typnamespace FROM pg_type t WHERE t.oid = a.atttypid
+                             UNION ALL SELECT t.typbasetype, t.typnamespace FROM base b JOIN pg_type t ON t.oid = b.typbasetype)
+                         SELECT typnamespace = 'pg_catalog'::regnamespace FROM base WHERE typbasetype = 0) AS in_bytes
              FROM unnest({names}::text[]) WITH ORDINALITY AS k(name, place)
              JOIN pg_attribute a ON a.attrelid = to_regclass({relation}) AND a.attname = k.name
              LEFT JOIN pg_collation co ON co.oid = a.attcollation
@@ -185,7 +217,7 @@ pub(crate) fn facts_statement(table: &TableSchema, relation: &TableName) -> Stri
                           AND (i.indkey::int2[])[0:i.indnkeyatts - 1] = (SELECT array_agg(attnum ORDER BY place) FROM key)
                           AND (i.indcollation::oid[])[0:i.indnkeyatts - 1] = (SELECT array_agg(attcollation ORDER BY place) FROM key)
                           AND NOT EXISTS (SELECT FROM unnest(i.indoption::int2[]) AS o WHERE o <> 0)),
-                coalesce(pg_relation_filenode(c.oid), 0)
+                coalesce(pg_relation_filenode(c.oid), 0), NOT {ORDERED_ENCODING}
          FROM pg_class c WHERE c.oid = to_regclass({relation})"
     )
 }

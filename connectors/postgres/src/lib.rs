@@ -14,6 +14,7 @@ mod lsn;
 mod pgoutput;
 mod publication;
 mod replication;
+mod settle;
 mod slot;
 mod source;
 mod table_reader;

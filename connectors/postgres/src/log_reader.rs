@@ -78,8 +78,9 @@ impl PostgresLogReader {
         let size = frame.body.len();
         match frame.tag {
             b'd' => self.copy_data(frame.body, events).await?,
-            // A notice, or a setting that changed.
-            b'N' | b'S' => {}
+            b'N' => self.refuse_notice(&frame)?,
+            // A setting that changed.
+            b'S' => {}
             b'E' => return Err(self.ended(frame.error())),
             b'c' | b'C' => {
                 return Err(self.ended(Failure::Broken("the server ended the stream, since it is going down".into())));
@@ -161,6 +162,10 @@ impl PostgresLogReader {
             events.extend(self.forms.describe(relation, found).map(Event::Schema));
         }
         Ok(())
+    }
+
+    fn refuse_notice(&self, frame: &Frame) -> Result<()> {
+        refusal::explain_notice(frame.error(), &self.publication, &self.context).map_or(Ok(()), Err)
     }
 
     fn ended(&self, failure: Failure) -> Error {

@@ -5,7 +5,7 @@
 mod frames;
 mod login;
 
-use crate::connection::{Address, ConnectOptions, Failure};
+use crate::connection::{Address, ConnectOptions, Failure, RESET_NEWER};
 use crate::tls::{self, TlsMode};
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
@@ -135,6 +135,7 @@ async fn start(
     frontend::startup_message(parameters, &mut bytes)?;
     connection.writer.send(&bytes).await?;
     login::log_in(options, &mut connection, end_point).await?;
+    connection.query(RESET_NEWER).await?;
     connection.refuse_other_role(options.session_attrs()).await?;
     Ok(connection)
 }

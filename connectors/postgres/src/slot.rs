@@ -3,6 +3,7 @@
 use crate::connection::{ConnectOptions, from_pg};
 use crate::log_reader::lost;
 use crate::lsn::Lsn;
+use crate::settle;
 use rowferry_api::{Error, ErrorKind, Result};
 use std::time::Duration;
 use tokio_postgres::Client;
@@ -64,8 +65,26 @@ pub(crate) async fn refuse_lost(client: &Client, name: &str, resume: Lsn) -> Res
         Some(Slot { confirmed: Some(confirmed), .. }) if confirmed > resume => Err(lost(format!(
             "resume at {resume}: slot \"{name}\" has passed {confirmed} already; what lies between is lost to this pipeline"
         ))),
-        Some(slot) => refuse_foreign(client, name, &slot).await,
+        Some(slot) => {
+            refuse_foreign(client, name, &slot).await?;
+            refuse_future(client, resume).await
+        }
     }
+}
+
+/// A server that was restored from a backup would come to this position again, with another history before it. A standby
+/// may only be behind: it restarts with what it has replayed again.
+async fn refuse_future(client: &Client, resume: Lsn) -> Result<()> {
+    let statement = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn() END::text";
+    let row = client.query_one(statement, &[]).await.map_err(|error| from_pg("ask for the end of the log", error))?;
+    let Some(end) = row.get::<_, Option<&str>>(0) else { return Ok(()) };
+    let end = Lsn::parse(end)?;
+    if end >= resume {
+        return Ok(());
+    }
+    Err(lost(format!(
+        "resume at {resume}: the source's log ends at {end} already, so it went back in time (restored from a backup?)"
+    )))
 }
 
 async fn refuse_foreign(client: &Client, name: &str, slot: &Slot) -> Result<()> {
@@ -88,13 +107,14 @@ pub(crate) fn foreign(slot: &Slot, database: &str) -> Option<String> {
     }
 }
 
-/// Makes the slot, or takes one that is there and idle; returns where its log starts. `new_publication`: it was made just
-/// now, so that what was logged before cannot be decoded with it.
+/// Makes the slot, or takes one that is there and idle; returns where its log starts. Transactions below `mark` may have
+/// begun before the publication was made.
 pub(crate) async fn create(
     client: &Client,
     options: &ConnectOptions,
     name: &str,
-    new_publication: bool,
+    publication: &str,
+    mark: i64,
 ) -> Result<Lsn> {
     if let Some(slot) = look(client, name).await? {
         refuse_foreign(client, name, &slot).await?;
@@ -105,17 +125,36 @@ pub(crate) async fn create(
         if let Some(pid) = slot.active_pid {
             return Err(taken(name, pid));
         }
-        match slot.confirmed {
-            Some(_) if new_publication => return advance(client, name).await,
-            Some(confirmed) => return Ok(confirmed),
-            None => {}
+        if let Some(confirmed) = slot.confirmed {
+            return match may_precede(client, name, publication).await? {
+                true => advance(client, options, name, mark).await,
+                false => Ok(confirmed),
+            };
         }
     }
     make(options, name).await
 }
 
-/// Nobody has read this publication yet, so nothing is skipped.
-async fn advance(client: &Client, name: &str) -> Result<Lsn> {
+/// Whether the slot may start before the publication was made, by this process or by one that ended before it could move
+/// the slot. What was logged before cannot be decoded with it.
+async fn may_precede(client: &Client, name: &str, publication: &str) -> Result<bool> {
+    let row = client
+        .query_opt(
+            "SELECT age(p.xmin) <= age(s.catalog_xmin) AND NOT pg_is_in_recovery() FROM pg_publication p, pg_replication_slots s \
+             WHERE p.pubname = $1 AND s.slot_name = $2",
+            &[&publication, &name],
+        )
+        .await
+        .map_err(|error| from_pg(format!("compare slot \"{name}\" with its publication"), error))?;
+    Ok(row.and_then(|row| row.get(0)).unwrap_or(false))
+}
+
+/// No position is held yet, so nothing is skipped. A new slot would wait for the same transactions.
+async fn advance(client: &Client, options: &ConnectOptions, name: &str, mark: i64) -> Result<Lsn> {
+    match tokio::time::timeout(GIVE_UP_AFTER, settle::wait(client, options, mark)).await {
+        Ok(settled) => settled?,
+        Err(_) => return Err(gave_up(options, &format!("move slot \"{name}\" behind the new publication")).await),
+    }
     let row = client
         .query_one("SELECT end_lsn::text FROM pg_replication_slot_advance($1, pg_current_wal_lsn())", &[&name])
         .await
@@ -145,16 +184,16 @@ async fn make(options: &ConnectOptions, name: &str) -> Result<Lsn> {
     match row {
         Ok(row) => Lsn::parse(row.get(0)),
         Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
-            let what = format!(
-                "create slot \"{name}\": transactions that were open did not end in {} s",
-                GIVE_UP_AFTER.as_secs()
-            );
-            let open = open_transactions(options).await;
-            Err(Error::new(ErrorKind::Transient, what)
-                .hint(format!("A slot starts between transactions. End these: {open}.")))
+            Err(gave_up(options, &format!("create slot \"{name}\"")).await)
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+async fn gave_up(options: &ConnectOptions, context: &str) -> Error {
+    let what = format!("{context}: transactions that were open did not end in {} s", GIVE_UP_AFTER.as_secs());
+    let open = open_transactions(options).await;
+    Error::new(ErrorKind::Transient, what).hint(format!("A slot starts between transactions. End these: {open}."))
 }
 
 /// The error of a slot that is read by another process.
@@ -167,7 +206,7 @@ pub(crate) fn taken(name: &str, pid: i32) -> Error {
 }
 
 /// The oldest transactions that have written, for a message. A standby waits for its primary instead.
-async fn open_transactions(options: &ConnectOptions) -> String {
+pub(crate) async fn open_transactions(options: &ConnectOptions) -> String {
     let Ok(client) = options.connect().await else {
         return "unknown".into();
     };

@@ -7,6 +7,7 @@ use crate::log_reader::PostgresLogReader;
 use crate::lsn::Lsn;
 use crate::publication;
 use crate::replication;
+use crate::settle;
 use crate::slot;
 use crate::table_reader::PostgresTableReader;
 use async_trait::async_trait;
@@ -15,7 +16,7 @@ use rowferry_api::{
     TableSchema,
 };
 use std::cmp::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as SyncMutex, MutexGuard};
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -38,13 +39,21 @@ pub struct PostgresSource {
     publication: String,
     /// For questions to the catalog; connects when first needed and again when it was lost.
     client: Mutex<Option<Arc<Client>>>,
+    /// Transactions below it may have changed a table before the log carried it; `None` once they have ended.
+    mark: SyncMutex<Option<i64>>,
 }
 
 impl PostgresSource {
     /// Reads the options. Connects to nothing.
     pub fn new(options: SourceOptions) -> Result<Self> {
         let SourceOptions { url, slot, publication } = options;
-        Ok(Self { connect: ConnectOptions::parse(&url)?, slot, publication, client: Mutex::new(None) })
+        Ok(Self {
+            connect: ConnectOptions::parse(&url)?,
+            slot,
+            publication,
+            client: Mutex::default(),
+            mark: SyncMutex::default(),
+        })
     }
 
     async fn client(&self) -> Result<Arc<Client>> {
@@ -62,6 +71,10 @@ impl PostgresSource {
         let rows = connection.query("IDENTIFY_SYSTEM").await.map_err(|failure| failure.into_error(context))?;
         let first = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten());
         first.ok_or_else(|| Error::new(ErrorKind::Protocol, format!("{context}: it does not say")))
+    }
+
+    fn mark(&self) -> MutexGuard<'_, Option<i64>> {
+        self.mark.lock().expect("no code panics while it holds this")
     }
 
     async fn entries(&self, client: &Client, which: Which<'_>) -> Result<Vec<Entry>> {
@@ -118,15 +131,30 @@ impl Source for PostgresSource {
     async fn prepare(&self, tables: &[SourceTable], resume: Option<&Position>) -> Result<LogStart> {
         let client = self.client().await?;
         if let Some(resume) = resume {
-            slot::refuse_lost(&client, &self.slot, Lsn::try_from(resume)?).await?;
+            let resume = Lsn::try_from(resume)?;
+            slot::refuse_lost(&client, &self.slot, resume).await?;
+            publication::refuse_missing(&client, &self.publication, resume).await?;
         }
         // The slot decodes with the catalog of its time: a publication made after it would not be found there.
-        let new_publication = publication::include(&client, &self.publication, tables).await?;
+        let changed = publication::include(&client, &self.publication, tables).await?;
+        let mark = settle::mark(&client).await?;
+        // An earlier process may have changed the publication, and ended, before it read the tables.
+        if resume.is_some() || changed {
+            *self.mark() = Some(mark);
+        }
         let position = match resume {
             Some(resume) => resume.clone(),
-            None => slot::create(&client, &self.connect, &self.slot, new_publication).await?.into(),
+            None => slot::create(&client, &self.connect, &self.slot, &self.publication, mark).await?.into(),
         };
         Ok(LogStart { position })
+    }
+
+    async fn settled(&self) -> Result<()> {
+        let Some(mark) = *self.mark() else { return Ok(()) };
+        settle::wait(&*self.client().await?, &self.connect, mark).await?;
+        // Another call of `prepare` may have set a later one meanwhile.
+        self.mark().take_if(|now| *now == mark);
+        Ok(())
     }
 
     async fn head(&self) -> Result<Position> {

@@ -90,6 +90,7 @@ fn facts_of(row: &SimpleQueryRow) -> Facts {
         key: KeyFacts {
             in_bytes: row.get(1).unwrap_or_default().bytes().map(|byte| byte == b't').collect(),
             indexed: row.get(2) == Some("t"),
+            other_encoding: row.get(4) == Some("t"),
         },
         node: row.get(3).and_then(|node| node.parse().ok()).unwrap_or(0),
     }

@@ -19,7 +19,7 @@ use rowferry_api::{
 };
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 /// What the configuration says of a target.
 #[derive(Debug, Clone)]
@@ -63,6 +63,16 @@ async fn has_positions(client: &Client) -> Result<bool> {
         .await
         .map_err(|error| from_pg("look for the table rowferry.positions", error))?;
     Ok(row.get(0))
+}
+
+/// A role or a database may say that a commit need not be on disk when it returns; the source's log is confirmed then.
+async fn make_commits_durable(client: &Client) -> Result<()> {
+    client
+        .batch_execute(
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+        )
+        .await
+        .map_err(|error| from_pg("set up a session at the target", error))
 }
 
 #[async_trait]
@@ -110,8 +120,9 @@ impl Target for PostgresTarget {
         }))
     }
 
-    async fn prepare(&self, pipeline: &str, source: &Identity, position: &Position) -> Result<Identity> {
+    async fn prepare(&self, pipeline: &str, source: &Identity, position: &Position, anew: bool) -> Result<Identity> {
         let client = self.connect.connect().await?;
+        make_commits_durable(&client).await?;
         if !has_positions(&client).await? {
             client
                 .batch_execute(
@@ -122,9 +133,13 @@ impl Target for PostgresTarget {
                 .await
                 .map_err(|error| from_pg("create rowferry's own table in the target", error))?;
         }
+        let action = if anew { "UPDATE SET source = EXCLUDED.source, position = EXCLUDED.position" } else { "NOTHING" };
         client
             .execute(
-                "INSERT INTO rowferry.positions (pipeline, source, position) VALUES ($1, $2, $3) ON CONFLICT (pipeline) DO NOTHING",
+                &format!(
+                    "INSERT INTO rowferry.positions (pipeline, source, position) VALUES ($1, $2, $3) \
+                     ON CONFLICT (pipeline) DO {action}"
+                ),
                 &[&pipeline, &source.as_str(), &position.as_str()],
             )
             .await
@@ -146,7 +161,16 @@ impl Target for PostgresTarget {
 pub(crate) struct TargetTable {
     /// `schema.table`, quoted.
     pub quoted: String,
+    pub partitioned: bool,
     pub columns: Vec<TargetColumn>,
+}
+
+impl TargetTable {
+    /// As it stands in statements that would touch tables that inherit from it in the old way too: those are tables of
+    /// their own, and a partitioned table's partitions are not.
+    pub(crate) fn only(&self) -> String {
+        if self.partitioned { self.quoted.clone() } else { format!("ONLY {}", self.quoted) }
+    }
 }
 
 /// A column of it.
@@ -160,37 +184,51 @@ pub(crate) struct TargetColumn {
     pub not_null: bool,
     pub has_default: bool,
     pub generated: bool,
+    /// GENERATED ALWAYS AS IDENTITY.
+    pub always_identity: bool,
+    /// The operator by which an index of a key tells its values apart: `=`, or one of an extension, which is not found with
+    /// an empty search_path.
+    pub equals: String,
 }
+
+/// The equality of a column's type where a unique index holds it and it is not PostgreSQL's own.
+const EQUALS: &str = "
+    SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
+    FROM pg_index i
+    CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indclass::oid[]) AS k(attnum, opclass)
+    JOIN pg_opclass c ON c.oid = k.opclass
+    JOIN pg_am am ON am.oid = c.opcmethod AND am.amname = 'btree'
+    JOIN pg_amop m ON m.amopfamily = c.opcfamily AND m.amopstrategy = 3
+         AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
+    JOIN pg_operator o ON o.oid = m.amopopr
+    JOIN pg_namespace n ON n.oid = o.oprnamespace AND n.nspname <> 'pg_catalog'
+    WHERE i.indrelid = a.attrelid AND k.attnum = a.attnum AND i.indisunique AND i.indisvalid
+    ORDER BY i.indisprimary DESC LIMIT 1";
 
 /// Looks a table up; `None` if it is not there.
 pub(crate) async fn look(client: &Client, name: &TableName) -> Result<Option<TargetTable>> {
     let quoted = quote_table(name);
-    let rows = client
-        .query(
-            "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1), a.attnotnull,
-                    a.atthasdef OR a.attidentity <> '', a.attgenerated <> ''
-             FROM pg_attribute a WHERE a.attrelid = to_regclass($1::text) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
-            &[&quoted],
-        )
+    let failed = |error| from_pg(format!("look at table {name} in the target"), error);
+    let kind = client
+        .query_opt("SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = to_regclass($1::text)", &[&quoted])
         .await
-        .map_err(|error| from_pg(format!("look at table {name} in the target"), error))?;
-    let columns: Vec<TargetColumn> = rows
-        .iter()
-        .map(|row| TargetColumn {
-            name: row.get(0),
-            native: row.get(1),
-            bare: row.get(2),
-            not_null: row.get(3),
-            has_default: row.get(4),
-            generated: row.get(5),
-        })
-        .collect();
-    if !columns.is_empty() {
-        return Ok(Some(TargetTable { quoted, columns }));
-    }
-    let row = client
-        .query_one("SELECT to_regclass($1::text) IS NOT NULL", &[&quoted])
-        .await
-        .map_err(|error| from_pg(format!("look at table {name} in the target"), error))?;
-    Ok(row.get::<_, bool>(0).then_some(TargetTable { quoted, columns }))
+        .map_err(failed)?;
+    let Some(kind) = kind else { return Ok(None) };
+    let statement = format!(
+        "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1), a.attnotnull,
+                a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', a.attidentity = 'a', coalesce(({EQUALS}), '=')
+         FROM pg_attribute a WHERE a.attrelid = to_regclass($1::text) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
+    );
+    let rows = client.query(&statement, &[&quoted]).await.map_err(failed)?;
+    let column = |row: &Row| TargetColumn {
+        name: row.get(0),
+        native: row.get(1),
+        bare: row.get(2),
+        not_null: row.get(3),
+        has_default: row.get(4),
+        generated: row.get(5),
+        always_identity: row.get(6),
+        equals: row.get(7),
+    };
+    Ok(Some(TargetTable { quoted, partitioned: kind.get(0), columns: rows.iter().map(column).collect() }))
 }

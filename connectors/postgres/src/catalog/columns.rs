@@ -22,12 +22,8 @@ const COLUMNS: &str = "
            d.oid IS NOT NULL AND NOT EXISTS (
                SELECT FROM pg_depend p WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid AND p.deptype = 'n'
                AND p.refclassid <> 'pg_type'::regclass AND NOT (p.refclassid = 'pg_class'::regclass AND p.refobjid = a.attrelid)),
-           CASE WHEN a.atthasmissing THEN a.attmissingval::text
-                WHEN c.relkind = 'p' AND d.oid IS NOT NULL THEN (
-                    SELECT CASE WHEN bool_and(l.atthasmissing) THEN min(l.attmissingval::text) END
-                    FROM pg_partition_tree(c.oid) p JOIN pg_attribute l ON l.attrelid = p.relid AND l.attname = a.attname
-                    WHERE p.isleaf HAVING min(l.attmissingval::text) = max(l.attmissingval::text)) END,
-           b.has_default
+           CASE WHEN a.atthasmissing THEN a.attmissingval::text ELSE leaves.missing END,
+           b.has_default, coalesce(leaves.differ, false)
     FROM pg_attribute a
     JOIN pg_class c ON c.oid = a.attrelid
     JOIN base b ON b.oid = a.atttypid JOIN pg_type bt ON bt.oid = b.base
@@ -35,6 +31,14 @@ const COLUMNS: &str = "
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     LEFT JOIN pg_constraint unproven ON unproven.conrelid = a.attrelid AND unproven.contype = 'n'
          AND NOT unproven.convalidated AND unproven.conkey = ARRAY[a.attnum]
+    LEFT JOIN LATERAL (
+        SELECT CASE WHEN bool_and(l.atthasmissing) AND min(l.attmissingval::text) = max(l.attmissingval::text)
+                    THEN min(l.attmissingval::text) END AS missing,
+               bool_or(l.atthasmissing)
+               AND NOT (bool_and(l.atthasmissing) AND min(l.attmissingval::text) = max(l.attmissingval::text)) AS differ
+        FROM pg_partition_tree(CASE WHEN c.relkind = 'p' THEN c.oid END) p
+        JOIN pg_attribute l ON l.attrelid = p.relid AND l.attname = a.attname
+        WHERE p.isleaf) leaves ON true
     WHERE a.attrelid = ANY($1) AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attrelid, a.attnum";
 
@@ -74,7 +78,13 @@ fn column(row: &Row) -> Column {
     };
     let portable: bool = row.get(15);
     let missing: Option<String> = row.get(16);
-    let fills = expression.is_some() || !attidentity.is_empty() || row.get::<_, bool>(17);
+    let nullable: bool = row.get(11);
+    // Rows that were there cannot hold NULL where it is not allowed, even if the default has been dropped since.
+    let fills = expression.is_some()
+        || !attidentity.is_empty()
+        || !nullable
+        || row.get::<_, bool>(17)
+        || row.get::<_, bool>(18);
     let fill = match missing.as_deref().and_then(only_element) {
         Some(value) => Fill::Value(value),
         None if fills => Fill::Unknown,
@@ -85,7 +95,7 @@ fn column(row: &Row) -> Column {
         name: row.get(2),
         ty,
         native: row.get(3),
-        nullable: row.get(11),
+        nullable,
         default: expression.filter(|_| portable && generated.is_none() && !counts),
         identity,
         generated,

@@ -69,12 +69,8 @@ pub(super) fn about_publication(asked: &Asked<'_>, publication: Option<&Publicat
         return vec![Finding::ok(subject, "it will be made")];
     };
     let mut findings = Vec::new();
-    let names = ["insert", "update", "delete", "truncate"];
-    let lacks: Vec<&str> =
-        names.into_iter().zip(found.operations).filter(|(_, has)| !has).map(|(name, _)| name).collect();
-    if !lacks.is_empty() {
-        let mend = format!("ALTER PUBLICATION {quoted} SET (publish = 'insert, update, delete, truncate');");
-        findings.push(Finding::blocked(subject.clone(), format!("it does not publish {}", lacks.join(", ")), mend));
+    if let Some((what, mend)) = found.missing_operations(name) {
+        findings.push(Finding::blocked(subject.clone(), what, mend));
     }
     let addable = |table: &rowferry_api::SourceTable| {
         !found.tables.contains(&table.schema.name) && found.conflict(name, table).is_none()

@@ -79,6 +79,9 @@ pub(super) async fn check(
         let leaves = || about_leaves(&table.schema, leaves.get(&entry.oid)?);
         findings.extend(key.or_else(leaves).map(blocked));
         findings.extend(nullable_key(&table.schema));
+        if access.partitioned && server.version >= WITH_ROOTS {
+            findings.push(about_partitions(&table.schema.name));
+        }
     }
     findings.extend(about_unlogged(client, asked.tables).await?);
     Ok(findings)
@@ -118,17 +121,8 @@ fn about_publishing(
     if let Some(conflict) = publication.and_then(|publication| publication.conflict(asked.publication, table)) {
         return Some(conflict);
     }
-    let narrowed = |publication: &&Publication| {
-        std::iter::once(name).chain(&table.ancestors).any(|name| publication.narrowed.contains(name))
-    };
-    if publication.filter(narrowed).is_some() {
-        let (publication, table) = (quote_name(asked.publication), quote_table(name));
-        let what =
-            format!("publication {publication} carries only some of its rows or columns (WHERE, or a list of columns)");
-        let mend = format!(
-            "ALTER PUBLICATION {publication} DROP TABLE {table}; ALTER PUBLICATION {publication} ADD TABLE ONLY {table};"
-        );
-        return Some((what, mend));
+    if let Some(narrowing) = publication.and_then(|publication| publication.narrowing(asked.publication, table)) {
+        return Some(narrowing);
     }
     let covered = publication.is_some_and(|publication| publication.tables.contains(name));
     if access.owns || covered {
@@ -240,6 +234,14 @@ fn nullable_key(form: &TableSchema) -> Option<Finding> {
         format!("ALTER TABLE {} {};", quote_table(&form.name), nullable.iter().map(set).collect::<Vec<_>>().join(", "));
     let what = format!("columns of its key may be NULL ({}): a row without a key halts the table", nullable.join(", "));
     Some(Finding::warning(format!("table {}", form.name), what, Some(mend)))
+}
+
+/// PostgreSQL logs the changes of rows under the root's name, and nothing of what is done to a partition as a whole.
+fn about_partitions(name: &TableName) -> Finding {
+    let what = "it is carried as one table, and the log does not say when one of its partitions is dropped, attached, detached \
+                or truncated";
+    let mend = format!("after such a change: rowferry resync --table {name}");
+    Finding::warning(format!("table {name}"), what, Some(mend))
 }
 
 async fn about_unlogged(client: &Client, tables: &[SourceTable]) -> Result<Option<Finding>> {

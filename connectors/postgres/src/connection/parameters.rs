@@ -52,8 +52,13 @@ fn known_name(name: &str) -> Result<&str> {
 }
 
 fn from_url(text: &str, tls: &mut TlsParameters) -> Result<String> {
-    // A password may hold a question mark that is not escaped.
-    let credentials = text.find('@').map_or(0, |at| at + 1);
+    // A password may hold a question mark that is not escaped, and a parameter behind the database an @.
+    let authority = text.find("://").map_or(0, |at| at + 3);
+    let is_in_query = |at: &usize| {
+        let before = &text[authority..*at];
+        before.find('/').is_some_and(|slash| before[slash..].contains('?'))
+    };
+    let credentials = text.find('@').filter(|at| !is_in_query(at)).map_or(0, |at| at + 1);
     let Some(query_at) = text[credentials..].find('?').map(|at| credentials + at) else {
         return Ok(text.to_owned());
     };
@@ -62,7 +67,8 @@ fn from_url(text: &str, tls: &mut TlsParameters) -> Result<String> {
         let (name, value) = pair.split_once('=').ok_or_else(|| malformed("a parameter has no value"))?;
         let name = known_name(name)?;
         if !tls.take(name, &percent_decoded(value)) {
-            kept.push(format!("{name}={value}"));
+            // tokio-postgres takes the first @ for the end of the credentials, wherever it stands.
+            kept.push(format!("{name}={}", value.replace('@', "%40")));
         }
     }
     let base = &text[..query_at];
@@ -136,6 +142,14 @@ mod tests {
         assert_eq!(rest, "postgres://u:p?w@h/db?application_name=x");
         assert_eq!((tls.mode.as_deref(), tls.root.as_deref()), (Some("verify-ca"), Some("/a b.pem")));
         assert_eq!(taken("postgres://h/db?keepalives_count=2").0, "postgres://h/db?keepalives_retries=2");
+    }
+
+    #[test]
+    fn an_at_sign_in_a_parameter_hides_none_of_them() {
+        let (rest, tls) = taken("postgres://db/shop?user=bob@corp&sslmode=require");
+        assert_eq!((rest.as_str(), tls.mode.as_deref()), ("postgres://db/shop?user=bob%40corp", Some("require")));
+        let config: tokio_postgres::Config = rest.parse().unwrap();
+        assert_eq!((config.get_user(), config.get_dbname()), (Some("bob@corp"), Some("shop")));
     }
 
     #[test]

@@ -50,15 +50,22 @@ pub(super) fn explain_end(failure: Failure, publication: &str, context: &str) ->
         // A segment of the log is gone.
         "58P01" => lost(failure.into_error(context).to_string()),
         // The slot is decoded with the catalog of its time.
-        "42704" => {
-            let text = failure.into_error(context).to_string();
-            Error::new(ErrorKind::Config, text).hint(format!(
-                "Publication \"{publication}\" was not there yet, or no longer, when this part of the log was written. Create it, \
-                 drop the slot, and run `rowferry resync --all`."
-            ))
-        }
+        "42704" => without_publication(failure, publication, context),
         _ => failure.into_error(context),
     }
+}
+
+/// PostgreSQL 18 warns of a publication that is missing, and goes on without the tables that it carries.
+pub(super) fn explain_notice(failure: Failure, publication: &str, context: &str) -> Option<Error> {
+    (code_of(&failure) == "55000").then(|| without_publication(failure, publication, context))
+}
+
+fn without_publication(failure: Failure, publication: &str, context: &str) -> Error {
+    let text = failure.into_error(context).to_string();
+    Error::new(ErrorKind::Config, text).hint(format!(
+        "Publication \"{publication}\" was not there yet, or no longer, when this part of the log was written. Create it, \
+         drop the slot, and run `rowferry resync --all`."
+    ))
 }
 
 fn code_of(failure: &Failure) -> String {
@@ -76,4 +83,23 @@ pub(super) async fn sender_timeout(client: &Client) -> Result<Option<Duration>> 
         .map_err(|error| from_pg("ask for wal_sender_timeout", error))?;
     let timeout_ms: i64 = row.get(0);
     Ok(u64::try_from(timeout_ms).ok().filter(|timeout| *timeout > 0).map(Duration::from_millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replication::Frame;
+
+    /// As PostgreSQL 18 sends it.
+    #[test]
+    fn a_publication_that_is_skipped_ends_the_stream_and_other_notices_do_not() {
+        let notice = |code: &str| {
+            let body = format!("SWARNING\0VWARNING\0C{code}\0Mskipped loading publication \"p\"\0\0");
+            explain_notice(Frame { tag: b'N', body: body.into() }.error(), "p", "read the log")
+        };
+        let error = notice("55000").unwrap();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.hint_text().unwrap().contains("\"p\""), "{error}");
+        assert!(notice("01000").is_none());
+    }
 }

@@ -11,8 +11,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Longest silence towards the server.
-const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+/// Longest silence towards the server. Each time it is asked how far it has read, since an idle one does not say so by
+/// itself, and tables wait for the log to pass their high.
+const ASK_EVERY: Duration = Duration::from_millis(500);
 /// A server that went idle is asked where it stands after so long, so that a busy one is not asked at every pause.
 const ASK_AFTER: Duration = Duration::from_millis(50);
 /// Time for the farewell.
@@ -36,7 +37,7 @@ struct Shared {
 impl Status {
     /// `timeout`: after how long a silent client is hung up on.
     pub(super) fn start(writer: FrameWriter, confirmed: Lsn, timeout: Option<Duration>) -> Self {
-        let every = timeout.map_or(LONGEST_SILENCE, |timeout| (timeout / 3).min(LONGEST_SILENCE));
+        let every = timeout.map_or(ASK_EVERY, |timeout| (timeout / 3).min(ASK_EVERY));
         let shared = Arc::new(Shared {
             confirmed: AtomicU64::new(confirmed.0),
             send: Notify::new(),

@@ -252,7 +252,7 @@ async fn a_server_that_is_not_there_or_says_nothing_is_unreachable() {
 async fn sessions_of_both_kinds_write_values_the_same_way() {
     let (_, database) = server();
     let role = "ALTER ROLE trusty SET TimeZone = 'Asia/Tokyo'; ALTER ROLE trusty SET statement_timeout = '1ms'; \
-                ALTER ROLE trusty SET bytea_output = 'escape'";
+                ALTER ROLE trusty SET bytea_output = 'escape'; ALTER ROLE trusty SET idle_session_timeout = '1h'";
     database.execute(role).await;
     let options = ConnectOptions::parse(&text("trusty", "application_name=ferry")).unwrap();
     let client = options.connect().await.unwrap();
@@ -266,6 +266,7 @@ async fn sessions_of_both_kinds_write_values_the_same_way() {
         ("client_encoding", "UTF8"),
         ("search_path", ""),
         ("statement_timeout", "0"),
+        ("idle_session_timeout", "0"),
         ("row_security", "off"),
         ("default_transaction_isolation", "read committed"),
         ("application_name", "ferry"),

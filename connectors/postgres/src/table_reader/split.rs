@@ -2,7 +2,7 @@
 
 use super::{facts_of, from, pages::Pages};
 use crate::connection::{from_pg, quote_name, quote_table};
-use crate::keys::{above, facts_statement};
+use crate::keys::facts_statement;
 use rowferry_api::{Cell, Error, ErrorKind, Key, Range, Result, TableName, TableSchema};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
@@ -12,7 +12,8 @@ const ASSUMED_ROWS_PER_PAGE: f64 = 50.0;
 /// A table on disk, or each leaf of a partitioned table that is one.
 const LEAVES: &str = "
     SELECT n.nspname, c.relname, pg_relation_filenode(c.oid), c.reltuples::float8, c.relpages::float8,
-           pg_relation_size(c.oid) / current_setting('block_size')::int8
+           pg_relation_size(c.oid) / current_setting('block_size')::int8,
+           has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
     FROM (SELECT c.oid AS relid FROM pg_class c WHERE c.oid = to_regclass($1::text) AND c.relkind = 'r'
           UNION ALL
           SELECT p.relid FROM pg_class c CROSS JOIN LATERAL pg_partition_tree(c.oid) p
@@ -24,6 +25,10 @@ const LEAVES: &str = "
 pub(super) async fn by_pages(client: &Client, table: &TableSchema, rows_per_range: u64) -> Result<Vec<Range>> {
     let failed = |error| from_pg(format!("cut table {} into ranges", table.name), error);
     let rows = client.query(LEAVES, &[&quote_table(&table.name)]).await.map_err(failed)?;
+    // The right to read a partitioned table is none to read its partitions by their own names.
+    if rows.iter().any(|row| row.get::<_, Option<bool>>(6) == Some(false)) {
+        return by_keys(client, table, rows_per_range).await;
+    }
     let mut ranges = Vec::new();
     for row in &rows {
         // NULL if it was dropped just now.
@@ -61,7 +66,7 @@ pub(super) async fn by_keys(client: &Client, table: &TableSchema, rows_per_range
     let mut ranges = Vec::new();
     let mut after: Option<Key> = None;
     loop {
-        let condition = after.as_ref().map_or(String::new(), |key| format!(" WHERE {}", above(&order, key)));
+        let condition = after.as_ref().map_or(String::new(), |key| format!(" WHERE {}", facts.key.above(table, key)));
         let statement = format!("SELECT {texts} FROM {from}{condition} ORDER BY {order} OFFSET {skip} LIMIT 1");
         let Some(row) = last_row(client, &statement, &context).await? else {
             ranges.push(Range::Keys { after, upto: None });

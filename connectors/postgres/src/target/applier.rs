@@ -1,7 +1,7 @@
 //! Applies batches: each table's net changes in a few statements, all of a batch and its position in one transaction.
 
 use super::rows::{Shape, Texts, Written, columns_of, columns_of_keys, failed, list, put_row, unnest};
-use super::{TargetTable, ddl, look, replace};
+use super::{TargetTable, ddl, look, make_commits_durable, replace};
 use crate::connection::{ConnectOptions, from_pg, quote_name, quote_table};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -88,20 +88,21 @@ impl PostgresApplier {
         self.client.batch_execute(statement).await.map_err(|error| from_pg("write to the target", error))
     }
 
+    async fn table(&mut self, name: &TableName) -> Result<Arc<TargetTable>> {
+        if let Some(table) = self.tables.get(name) {
+            return Ok(table.clone());
+        }
+        let table = look(&self.client, name).await?.ok_or_else(|| {
+            Error::new(ErrorKind::Schema, format!("write table {name}: the target does not have it"))
+                .hint(format!("It was dropped there. `rowferry resync --table {name}` makes it again."))
+        })?;
+        let table = Arc::new(table);
+        self.tables.insert(name.clone(), table.clone());
+        Ok(table)
+    }
+
     pub(super) async fn shape(&mut self, form: &TableSchema) -> Result<Shape> {
-        let table = match self.tables.get(&form.name) {
-            Some(table) => table.clone(),
-            None => {
-                let table = look(&self.client, &form.name).await?.ok_or_else(|| {
-                    Error::new(ErrorKind::Schema, format!("write table {}: the target does not have it", form.name))
-                        .hint(format!("It was dropped there. `rowferry resync --table {}` makes it again.", form.name))
-                })?;
-                let table = Arc::new(table);
-                self.tables.insert(form.name.clone(), table.clone());
-                table
-            }
-        };
-        Shape::new(form, &table)
+        Shape::new(form, &*self.table(&form.name).await?)
     }
 
     async fn prepared(&mut self, statement: &str) -> Result<Statement> {
@@ -117,9 +118,13 @@ impl PostgresApplier {
         Ok(prepared)
     }
 
+    /// What follows a BEGIN: rows are written table by table, so foreign keys that act are looked at when all are there.
+    pub(super) fn defer(&self) -> &'static str {
+        if self.replica_role { "" } else { "; SET CONSTRAINTS ALL DEFERRED" }
+    }
+
     async fn begin(&mut self) -> Result<()> {
-        let constraints = if self.replica_role { "" } else { "; SET CONSTRAINTS ALL DEFERRED" };
-        self.run(&format!("BEGIN{constraints}")).await?;
+        self.run(&format!("BEGIN{}", self.defer())).await?;
         if !self.locked {
             // A range that an earlier process was writing when it ended may still be on its way into the table.
             let statement = format!("SELECT pg_advisory_xact_lock({})", replace::lock_of(&self.pipeline));
@@ -174,6 +179,10 @@ impl PostgresApplier {
 
     async fn truncate(&mut self, tables: &[Arc<TableSchema>]) -> Result<()> {
         let names: Vec<String> = tables.iter().map(|table| quote_table(&table.name)).collect();
+        let mut only = Vec::with_capacity(tables.len());
+        for table in tables {
+            only.push(self.table(&table.name).await?.only());
+        }
         let referenced = self
             .client
             .query_one(
@@ -186,12 +195,12 @@ impl PostgresApplier {
             .map_err(|error| from_pg("truncate", error))?;
         if referenced.get(0) {
             // The source emptied the referencing tables as well, or they have no foreign key there.
-            for name in &names {
-                self.run(&format!("DELETE FROM {name}")).await?;
+            for only in &only {
+                self.run(&format!("DELETE FROM {only}")).await?;
             }
             return Ok(());
         }
-        self.run(&format!("TRUNCATE {}", names.join(", "))).await
+        self.run(&format!("TRUNCATE {}", only.join(", "))).await
     }
 
     async fn rows(&mut self, rows: &TableRows, applied: &mut Applied) -> Result<()> {
@@ -223,16 +232,12 @@ impl PostgresApplier {
         let text = match columns.as_slice() {
             // ANY of a list of arrays would look into them.
             [only] if !only.bare.ends_with("[]") => {
-                format!("DELETE FROM {} WHERE {} = ANY ($1::text[]::{}[])", shape.table, only.name, only.bare)
+                let any = format!("ANY ($1::text[]::{}[])", only.bare);
+                format!("DELETE FROM {} AS t WHERE {}", shape.only, shape.has_key(&[any]))
             }
             _ => {
                 let (from, typed) = unnest(&columns);
-                let same = columns.iter().zip(typed).map(|(column, typed)| format!("t.{} = {typed}", column.name));
-                format!(
-                    "DELETE FROM {} AS t USING {from} WHERE {}",
-                    shape.table,
-                    same.collect::<Vec<_>>().join(" AND ")
-                )
+                format!("DELETE FROM {} AS t USING {from} WHERE {}", shape.only, shape.has_key(&typed))
             }
         };
         let statement = self.prepared(&text).await?;
@@ -276,15 +281,13 @@ impl PostgresApplier {
             shape.columns.iter().filter(|column| present[column.place] && !column.is_key).collect();
         let columns: Vec<&Written> = shape.keys.iter().chain(set.iter().copied()).collect();
         let (from, typed) = unnest(&columns);
-        let same: Vec<String> =
-            shape.keys.iter().zip(&typed).map(|(key, typed)| format!("t.{} = {typed}", key.name)).collect();
-        let same = same.join(" AND ");
+        let same = shape.has_key(&typed);
         let keys: Vec<&Key> = group.iter().map(|update| &update.key).collect();
         let key_texts = columns_of_keys(&keys, shape.keys.len())?;
         if !set.is_empty() {
             let assign =
                 set.iter().zip(&typed[shape.keys.len()..]).map(|(column, typed)| format!("{} = {typed}", column.name));
-            let text = format!("UPDATE {} AS t SET {} FROM {from} WHERE {same}", shape.table, list(assign));
+            let text = format!("UPDATE {} AS t SET {} FROM {from} WHERE {same}", shape.only, list(assign));
             let statement = self.prepared(&text).await?;
             let rows: Vec<&Row> = group.iter().map(|update| &update.row).collect();
             let mut texts = columns_of_keys(&keys, shape.keys.len())?;
@@ -306,7 +309,7 @@ impl PostgresApplier {
             1,
         );
         let text =
-            format!("SELECT u.place FROM {from} WHERE NOT EXISTS (SELECT FROM {} AS t WHERE {same})", shape.table);
+            format!("SELECT u.place FROM {from} WHERE NOT EXISTS (SELECT FROM {} AS t WHERE {same})", shape.only);
         let statement = self.prepared(&text).await?;
         let missing = self
             .client
@@ -328,18 +331,20 @@ impl PostgresApplier {
         };
         let there = PartialUpdate { key: new_key.clone(), row: update.row.clone() };
         let present = present(&update.row);
-        if self.update(shape, std::slice::from_ref(&there), &present).await?.is_empty() {
+        // Keys that are the same value and differ as text (1.0 and 1.00) are of one row, which only takes the new text.
+        if !self.same_keys(shape, &update.key, &new_key).await?
+            && self.update(shape, std::slice::from_ref(&there), &present).await?.is_empty()
+        {
             self.delete(shape, &[&update.key]).await?;
             return Ok(None);
         }
         let set: Vec<&Written> = shape.columns.iter().filter(|column| present[column.place]).collect();
         let columns: Vec<&Written> = shape.keys.iter().chain(set.iter().copied()).collect();
         let (from, typed) = unnest(&columns);
-        let same: Vec<String> =
-            shape.keys.iter().zip(&typed).map(|(key, typed)| format!("t.{} = {typed}", key.name)).collect();
         let assign =
             set.iter().zip(&typed[shape.keys.len()..]).map(|(column, typed)| format!("{} = {typed}", column.name));
-        let text = format!("UPDATE {} AS t SET {} FROM {from} WHERE {}", shape.table, list(assign), same.join(" AND "));
+        let text =
+            format!("UPDATE {} AS t SET {} FROM {from} WHERE {}", shape.only, list(assign), shape.has_key(&typed));
         let statement = self.prepared(&text).await?;
         let (keys, rows) = ([&update.key], [&update.row]);
         let mut texts = columns_of_keys(&keys, shape.keys.len())?;
@@ -347,6 +352,22 @@ impl PostgresApplier {
         let moved =
             self.client.execute(&statement, &parameters(&texts)).await.map_err(|error| failed(&shape.table, error))?;
         Ok((moved == 0).then_some(new_key))
+    }
+
+    /// Whether the server takes two keys for one.
+    async fn same_keys(&mut self, shape: &Shape, a: &Key, b: &Key) -> Result<bool> {
+        let width = shape.keys.len();
+        let columns: Vec<&Written> = shape.keys.iter().chain(&shape.keys).collect();
+        let (from, typed) = unnest(&columns);
+        let (left, right) = typed.split_at(width);
+        let pairs = shape.keys.iter().zip(left.iter().zip(right)).map(|(key, (a, b))| key.same(a, b));
+        let text = format!("SELECT coalesce({}, false) FROM {from}", pairs.collect::<Vec<_>>().join(" AND "));
+        let statement = self.prepared(&text).await?;
+        let (a, b) = ([a], [b]);
+        let mut texts = columns_of_keys(&a, width)?;
+        texts.extend(columns_of_keys(&b, width)?);
+        let row = self.client.query_one(&statement, &parameters(&texts)).await;
+        Ok(row.map_err(|error| failed(&shape.table, error))?.get(0))
     }
 
     async fn stage_and_upsert(&mut self, shape: &Shape, rows: &[Row]) -> Result<()> {
@@ -387,6 +408,22 @@ impl PostgresApplier {
         Ok(stage)
     }
 
+    /// Commits. A constraint that was put off is looked at before, where a savepoint still keeps the transaction's earlier
+    /// parts: a COMMIT that fails drops them too.
+    async fn commit(&mut self, was_open: bool) -> Result<()> {
+        if was_open || !self.replica_role {
+            self.run("SET CONSTRAINTS ALL IMMEDIATE").await?;
+        }
+        self.open = false;
+        match self.run("COMMIT").await {
+            Err(error) if was_open => {
+                let what = format!("{error}; the earlier parts of the transaction are undone with it");
+                Err(Error::new(ErrorKind::Unreachable, what))
+            }
+            result => result,
+        }
+    }
+
     async fn undo(&mut self, was_open: bool) {
         let statement = if was_open { "ROLLBACK TO SAVEPOINT rowferry" } else { "ROLLBACK" };
         // A connection that is gone has rolled back; the next call connects again.
@@ -412,6 +449,7 @@ async fn connect(options: &ConnectOptions) -> Result<(Client, bool)> {
         .batch_execute("SET client_min_messages = error")
         .await
         .map_err(|error| from_pg("set up a session at the target", error))?;
+    make_commits_durable(&client).await?;
     Ok((client, replica_role))
 }
 
@@ -439,31 +477,25 @@ impl Applier for PostgresApplier {
         let was_open = self.open;
         if was_open {
             self.run("SAVEPOINT rowferry").await?;
-        } else {
-            self.begin().await?;
+        } else if let Err(error) = self.begin().await {
+            self.undo(false).await;
+            return Err(error);
         }
         self.open = true;
         let result = match (self.steps(batch).await, &batch.end) {
-            (Ok(applied), Some(end)) => match self.run("COMMIT").await {
-                Ok(()) => {
-                    self.open = false;
-                    self.held = Some(end.as_str().to_owned());
-                    return Ok(applied);
-                }
-                Err(error) => Err(error),
-            },
-            (Ok(applied), None) if was_open => match self.run("RELEASE SAVEPOINT rowferry").await {
-                Ok(()) => return Ok(applied),
-                Err(error) => Err(error),
-            },
-            (Ok(applied), None) => return Ok(applied),
-            (Err(error), _) => Err(error),
+            (Ok(applied), Some(end)) => self.commit(was_open).await.map(|()| {
+                self.held = Some(end.as_str().to_owned());
+                applied
+            }),
+            (Ok(applied), None) if was_open => self.run("RELEASE SAVEPOINT rowferry").await.map(|()| applied),
+            (result, _) => result,
         };
-        self.undo(was_open).await;
-        if let Err(error) = &result
-            && matches!(error.kind(), ErrorKind::Schema | ErrorKind::Other)
-        {
-            self.forget();
+        if let Err(error) = &result {
+            // A COMMIT that failed left nothing open.
+            self.undo(was_open && self.open).await;
+            if matches!(error.kind(), ErrorKind::Schema | ErrorKind::Other) {
+                self.forget();
+            }
         }
         result
     }

@@ -2,11 +2,12 @@
 
 use super::{fit, look};
 use crate::connection::{from_pg, quote_name, quote_table, quote_text};
+use crate::publication::server_version;
 use rowferry_api::{
     Alteration, Column, Created, Dialect, Error, ErrorKind, Fill, Finding, ForeignKey, Index, Result, TableName,
     TableSchema, Type, TypeDef, TypeDefKind,
 };
-use tokio_postgres::{Client, Transaction};
+use tokio_postgres::{Client, GenericClient, Transaction};
 
 /// Two workers that make the same schema or type wait for each other.
 const DDL_LOCK: &str = "SELECT pg_advisory_xact_lock(7239584710223)";
@@ -39,6 +40,21 @@ pub(super) fn native(column: &Column, dialect: Dialect) -> String {
         Type::Bits => "bit varying".into(),
         Type::Text | Type::Char | Type::Enum | Type::Array(_) | Type::Other => "text".into(),
     }
+}
+
+/// What of a form the target's server cannot have as it is.
+pub(super) struct Here {
+    /// Extensions that it does not offer.
+    missing: Vec<String>,
+    version: i32,
+}
+
+/// Version 18: generated columns that are computed when they are read.
+const WITH_VIRTUAL: i32 = 180_000;
+
+pub(super) async fn here(client: &Client, form: &TableSchema) -> Result<Here> {
+    let missing = missing_extensions(client, form.types.iter()).await?;
+    Ok(Here { missing, version: server_version(client).await? })
 }
 
 /// Extensions that these types need and the server does not offer.
@@ -74,17 +90,17 @@ pub(super) async fn create(client: &mut Client, form: &TableSchema) -> Result<Cr
     if let Some(have) = look(client, &form.name).await? {
         fit::refuse_unfit(client, form, &have).await?;
         let row = client
-            .query_one(&format!("SELECT EXISTS (SELECT FROM {})", have.quoted), &[])
+            .query_one(&format!("SELECT EXISTS (SELECT FROM {})", have.only()), &[])
             .await
             .map_err(|error| from_pg(context.as_str(), error))?;
         return Ok(if row.get(0) { Created::Filled } else { Created::Empty });
     }
-    let missing = missing_extensions(client, form.types.iter()).await?;
+    let here = here(client, form).await?;
     let transaction = client.transaction().await.map_err(|error| from_pg(context.as_str(), error))?;
     let mut statements = vec![DDL_LOCK.to_owned(), create_schema(&form.name.schema)];
-    statements.extend(create_types(&transaction, &form.types, &missing).await?);
+    statements.extend(create_types(&transaction, &form.types, &here.missing).await?);
     let key_index = key_index(form);
-    statements.push(create_table(form, &missing, key_index.is_none()));
+    statements.push(create_table(form, &here, key_index.is_none()));
     statements.extend(key_index.map(|index| index_statement(form, index)));
     for statement in &statements {
         transaction.batch_execute(statement).await.map_err(|error| {
@@ -114,7 +130,7 @@ async fn create_types(transaction: &Transaction<'_>, types: &[TypeDef], missing:
             .await
             .map_err(|error| from_pg(format!("look for type {} at the target", def.name), error))?;
         if row.get(0) {
-            statements.extend(label_statements(def));
+            statements.extend(label_statements(def, &labels_there(transaction, def).await?));
             continue;
         }
         let schema = create_schema(&def.name.schema);
@@ -155,9 +171,9 @@ fn key_index(form: &TableSchema) -> Option<&Index> {
     form.indexes.iter().filter(|_| form.dialect == Dialect::Postgres).find(keeps)
 }
 
-fn create_table(form: &TableSchema, missing: &[String], with_key: bool) -> String {
-    let mut parts: Vec<String> = form.columns.iter().map(|column| define(column, form, missing)).collect();
-    parts.extend(form.computed.iter().map(|column| define(column, form, missing)));
+fn create_table(form: &TableSchema, here: &Here, with_key: bool) -> String {
+    let mut parts: Vec<String> = form.columns.iter().map(|column| define(column, form, here)).collect();
+    parts.extend(form.computed.iter().map(|column| define(column, form, here)));
     let key: Vec<String> = form.key_columns().map(|column| quote_name(&column.name)).collect();
     if with_key {
         parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
@@ -166,27 +182,30 @@ fn create_table(form: &TableSchema, missing: &[String], with_key: bool) -> Strin
 }
 
 /// The column's type here: what an extension would bring that is not installed is text.
-fn type_here(column: &Column, form: &TableSchema, missing: &[String]) -> String {
+pub(super) fn type_here(column: &Column, form: &TableSchema, here: &Here) -> String {
     let native = native(column, form.dialect);
     let lacks = form.types.iter().any(|def| match &def.kind {
         TypeDefKind::Extension { extension } => {
             let plain = native.split(['(', '[']).next().unwrap_or_default();
-            missing.contains(extension) && (plain == def.name.to_string() || plain == quote_table(&def.name))
+            here.missing.contains(extension) && (plain == def.name.to_string() || plain == quote_table(&def.name))
         }
         _ => false,
     });
     if lacks { "text".into() } else { native }
 }
 
-fn define(column: &Column, form: &TableSchema, missing: &[String]) -> String {
-    let mut text = format!("{} {}", quote_name(&column.name), type_here(column, form, missing));
+fn define(column: &Column, form: &TableSchema, here: &Here) -> String {
+    let ty = type_here(column, form, here);
+    let mut text = format!("{} {ty}", quote_name(&column.name));
     if let Some(generated) = &column.generated
         && form.computed.iter().any(|computed| computed.name == column.name)
     {
-        let kept = if generated.stored { "STORED" } else { "VIRTUAL" };
+        let kept = if generated.stored || here.version < WITH_VIRTUAL { "STORED" } else { "VIRTUAL" };
         text += &format!(" GENERATED ALWAYS AS ({}) {kept}", generated.expression);
     } else if column.identity {
-        text += " GENERATED BY DEFAULT AS IDENTITY";
+        if counts_here(column, &ty) {
+            text += " GENERATED BY DEFAULT AS IDENTITY";
+        }
     } else if let (Some(default), Dialect::Postgres) = (&column.default, form.dialect) {
         text += &format!(" DEFAULT {default}");
     }
@@ -194,6 +213,11 @@ fn define(column: &Column, form: &TableSchema, missing: &[String]) -> String {
         text += " NOT NULL";
     }
     text
+}
+
+/// PostgreSQL's identity is never NULL and of these types only. Other columns keep what the source counted.
+fn counts_here(column: &Column, ty: &str) -> bool {
+    column.identity && !column.nullable && matches!(ty, "smallint" | "integer" | "bigint")
 }
 
 /// Carries a change of form over.
@@ -205,7 +229,7 @@ pub(super) async fn alter(client: &mut Client, form: &TableSchema, alterations: 
         Alteration::EnumLabels(def) => Some(def),
         _ => None,
     }) {
-        for statement in label_statements(def) {
+        for statement in label_statements(def, &labels_there(client, def).await?) {
             client.batch_execute(&statement).await.map_err(failed)?;
         }
     }
@@ -213,10 +237,10 @@ pub(super) async fn alter(client: &mut Client, form: &TableSchema, alterations: 
         let what = format!("{context}: it is not there");
         return Err(Error::new(ErrorKind::Schema, what).hint("It was dropped there: `rowferry resync` makes it again."));
     };
-    let missing = missing_extensions(client, form.types.iter()).await?;
+    let here = here(client, form).await?;
     let transaction = client.transaction().await.map_err(failed)?;
     let mut statements = vec![DDL_LOCK.to_owned()];
-    statements.extend(create_types(&transaction, &form.types, &missing).await?);
+    statements.extend(create_types(&transaction, &form.types, &here.missing).await?);
     let table = quote_table(&form.name);
     for alteration in alterations {
         let has = |name: &str| have.columns.iter().find(|have| have.name == name);
@@ -225,14 +249,14 @@ pub(super) async fn alter(client: &mut Client, form: &TableSchema, alterations: 
                 let dropped =
                     |other: &Alteration| matches!(other, Alteration::DropColumn(name) if *name == column.name);
                 if has(&column.name).is_none() || alterations.iter().any(dropped) {
-                    statements.extend(add_column(&table, column, form, &missing));
+                    statements.extend(add_column(&table, column, form, &here));
                 }
             }
             Alteration::DropColumn(name) => {
                 statements.push(format!("ALTER TABLE {table} DROP COLUMN IF EXISTS {}", quote_name(name)));
             }
             Alteration::ChangeType(column) => {
-                let (name, ty) = (quote_name(&column.name), type_here(column, form, &missing));
+                let (name, ty) = (quote_name(&column.name), type_here(column, form, &here));
                 if has(&column.name).is_some_and(|have| have.native != ty && have.native != "text") {
                     statements.push(format!("ALTER TABLE {table} ALTER COLUMN {name} TYPE {ty} USING {name}::{ty}"));
                 }
@@ -253,18 +277,20 @@ pub(super) async fn alter(client: &mut Client, form: &TableSchema, alterations: 
 }
 
 /// Rows that are there take the fill; the default that stays is the column's own.
-fn add_column(table: &str, column: &Column, form: &TableSchema, missing: &[String]) -> Vec<String> {
+fn add_column(table: &str, column: &Column, form: &TableSchema, here: &Here) -> Vec<String> {
     let name = quote_name(&column.name);
     let Fill::Value(fill) = &column.fill else {
-        // Without a value for the rows that are there NOT NULL could not hold while older rows still come.
-        let nullable = Column { nullable: true, ..column.clone() };
-        return vec![format!("ALTER TABLE {table} ADD COLUMN {}", define(&nullable, form, missing))];
+        // Without a value for the rows that are there NOT NULL could not hold while older rows still come; an identity
+        // gives one.
+        let counts = counts_here(column, &type_here(column, form, here));
+        let nullable = Column { nullable: !counts, ..column.clone() };
+        return vec![format!("ALTER TABLE {table} ADD COLUMN {}", define(&nullable, form, here))];
     };
     let plain = Column { default: None, nullable: column.nullable, ..column.clone() };
-    let ty = type_here(column, form, missing);
+    let ty = type_here(column, form, here);
     let literal = format!("{}::{ty}", quote_text(fill).trim_start());
     let mut statements =
-        vec![format!("ALTER TABLE {table} ADD COLUMN {} DEFAULT {literal}", define(&plain, form, missing))];
+        vec![format!("ALTER TABLE {table} ADD COLUMN {} DEFAULT {literal}", define(&plain, form, here))];
     match (&column.default, form.dialect) {
         (Some(default), Dialect::Postgres) => {
             statements.push(format!("ALTER TABLE {table} ALTER COLUMN {name} SET DEFAULT {default}"));
@@ -274,23 +300,33 @@ fn add_column(table: &str, column: &Column, form: &TableSchema, missing: &[Strin
     statements
 }
 
-fn label_statements(def: &TypeDef) -> Vec<String> {
+/// The labels that the target's type has.
+async fn labels_there(client: &impl GenericClient, def: &TypeDef) -> Result<Vec<String>> {
+    let statement = "SELECT enumlabel::text FROM pg_enum WHERE enumtypid = to_regtype($1::text) ORDER BY enumsortorder";
+    let rows = client.query(statement, &[&quote_table(&def.name)]).await;
+    let rows = rows.map_err(|error| from_pg(format!("look at type {} at the target", def.name), error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Adds the labels that are missing, each beside one that is there by then: those before the first that is there from
+/// right to left, the others after the one before them.
+fn label_statements(def: &TypeDef, there: &[String]) -> Vec<String> {
     let TypeDefKind::Enum { labels } = &def.kind else {
         return Vec::new();
     };
     let name = quote_table(&def.name);
-    let place = |index: usize| match (index, labels.get(1)) {
-        (0, Some(next)) => format!(" BEFORE {}", quote_text(next)),
-        (0, None) => String::new(),
-        (index, _) => format!(" AFTER {}", quote_text(&labels[index - 1])),
+    let add = |label: &String, place: String| {
+        format!("ALTER TYPE {name} ADD VALUE IF NOT EXISTS {}{place}", quote_text(label))
     };
-    // From the second on, each after the one before it, so that the first can stand before the second.
-    let order = (1..labels.len()).chain(0..labels.len().min(1));
-    order
-        .map(|index| {
-            format!("ALTER TYPE {name} ADD VALUE IF NOT EXISTS {}{}", quote_text(&labels[index]), place(index))
-        })
-        .collect()
+    let first = labels.iter().position(|label| there.contains(label));
+    let before = (0..first.unwrap_or(0)).rev();
+    let before = before.map(|index| add(&labels[index], format!(" BEFORE {}", quote_text(&labels[index + 1]))));
+    let after = |index: usize| match index.checked_sub(1) {
+        Some(previous) => format!(" AFTER {}", quote_text(&labels[previous])),
+        None => String::new(),
+    };
+    let rest = (first.unwrap_or(0)..labels.len()).filter(|&index| !there.contains(&labels[index]));
+    before.chain(rest.map(|index| add(&labels[index], after(index)))).collect()
 }
 
 /// Builds secondary indexes, unique constraints and foreign keys.
@@ -352,17 +388,23 @@ fn index_statement(form: &TableSchema, index: &Index) -> String {
 
 fn foreign_key_statement(form: &TableSchema, key: &ForeignKey, replica_role: bool) -> String {
     let names = |names: &[String]| names.iter().map(|name| quote_name(name)).collect::<Vec<_>>().join(", ");
-    // Rows of a batch are written table by table; a session whose foreign keys act has to put them off to its end.
-    let deferrable = if replica_role || key.actions.contains("DEFERRABLE") { "" } else { " DEFERRABLE" };
+    let actions = if replica_role { key.actions.clone() } else { passive(&key.actions) };
     format!(
-        "ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({}) {}{deferrable}",
+        "ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({}) {actions}",
         quote_table(&form.name),
         quote_name(&key.name),
         names(&key.columns),
         quote_table(&key.references),
         names(&key.referenced_columns),
-        key.actions
     )
+}
+
+/// The actions of a foreign key that acts in our session. What it would do to other rows the log says too, and a batch puts
+/// it off to its end, since rows are written table by table.
+fn passive(actions: &str) -> String {
+    let kept = ["MATCH FULL", "MATCH PARTIAL"].into_iter().filter(|clause| actions.starts_with(clause));
+    let proven = ["NOT VALID", "NOT ENFORCED"].into_iter().filter(|clause| actions.ends_with(clause));
+    kept.chain(["DEFERRABLE INITIALLY IMMEDIATE"]).chain(proven).collect::<Vec<_>>().join(" ")
 }
 
 /// Runs a statement whose failure is worth a line and no more. A lost connection is an error all the same.
@@ -374,5 +416,34 @@ async fn attempt(client: &Client, form: &TableSchema, name: &str, statement: &st
             let what = from_pg(format!("build {name}"), error).to_string();
             Ok(Some(Finding::warning(format!("table {}", form.name), what, Some(format!("{statement};")))))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn added(labels: &str, there: &str) -> Vec<String> {
+        let list = |text: &str| text.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>();
+        let def = TypeDef { name: TableName::new("s", "e"), kind: TypeDefKind::Enum { labels: list(labels) } };
+        let short = |statement: String| statement.replace("ALTER TYPE \"s\".\"e\" ADD VALUE IF NOT EXISTS ", "");
+        label_statements(&def, &list(there)).into_iter().map(short).collect()
+    }
+
+    #[test]
+    fn missing_labels_come_beside_those_that_are_there() {
+        assert_eq!(added("a b c", "a b c"), [""; 0]);
+        assert_eq!(added("a b c d e", "c"), ["'b' BEFORE 'c'", "'a' BEFORE 'b'", "'d' AFTER 'c'", "'e' AFTER 'd'"]);
+        assert_eq!(added("a b c d", "b d"), ["'a' BEFORE 'b'", "'c' AFTER 'b'"]);
+        assert_eq!(added("a b", "other"), ["'a'", "'b' AFTER 'a'"]);
+    }
+
+    #[test]
+    fn a_foreign_key_that_acts_changes_no_row_and_can_be_put_off() {
+        assert_eq!(passive("ON DELETE CASCADE"), "DEFERRABLE INITIALLY IMMEDIATE");
+        assert_eq!(
+            passive("MATCH FULL ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED NOT VALID"),
+            "MATCH FULL DEFERRABLE INITIALLY IMMEDIATE NOT VALID"
+        );
     }
 }

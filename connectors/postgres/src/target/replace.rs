@@ -5,11 +5,12 @@
 
 use super::applier::PostgresApplier;
 use super::rows::{Shape, failed, list};
-use crate::connection::from_pg;
-use crate::keys::condition;
+use crate::connection::{from_pg, quote_name};
+use crate::keys::KeyFacts;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use rowferry_api::{BlockStream, Cell, Error, ErrorKind, Key, Range, Replaced, Result, TableSchema};
+use tokio_postgres::Row;
 
 /// Rows from which the planner should know how many there are.
 const ANALYZE_FROM: u64 = 1_000;
@@ -30,7 +31,7 @@ pub(super) async fn replace(
 ) -> Result<Replaced> {
     let shape = applier.shape(table).await?;
     let lock = lock_of(&applier.pipeline);
-    applier.run(&format!("BEGIN; SELECT pg_advisory_xact_lock_shared({lock})")).await?;
+    applier.run(&format!("BEGIN{}; SELECT pg_advisory_xact_lock_shared({lock})", applier.defer())).await?;
     let is_filled = applier.filled.lock().expect("no code panics while it holds this").contains(&table.name);
     let replaced = if matches!(range, Range::Native(_)) && !is_filled {
         let mut replaced = Replaced::default();
@@ -83,11 +84,12 @@ async fn staged(
         applier.run(&format!("ANALYZE {stage}")).await?;
     }
     if !matches!(range, Range::Native(_)) {
-        let condition = condition(table, range).map_or(String::new(), |condition| format!(" AND {condition}"));
+        let facts = KeyFacts::of_server(&applier.client).await?;
+        let condition = facts.condition(table, range).map_or(String::new(), |condition| format!(" AND {condition}"));
         let same = shape.same_key("t", "s");
         let statement = format!(
             "DELETE FROM {} AS t WHERE NOT EXISTS (SELECT FROM {stage} AS s WHERE {same}){condition}",
-            shape.table
+            shape.only
         );
         applier.run(&statement).await.map_err(|error| error.within(format!("remove rows of table {}", table.name)))?;
     }
@@ -97,47 +99,113 @@ async fn staged(
     Ok(replaced)
 }
 
-/// Removes rows outside of the range that hold what a row of it holds under a unique constraint; returns their keys.
-async fn evict(applier: &PostgresApplier, shape: &Shape, stage: &str) -> Result<Vec<Key>> {
-    let context = |error| from_pg(format!("make room in table {}", shape.table), error);
-    let indexes = applier
-        .client
-        .query(
-            "SELECT ARRAY(SELECT quote_ident(a.attname) FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, place)
-                          JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-                          WHERE k.place <= i.indnkeyatts ORDER BY k.place)
-             FROM pg_index i WHERE i.indrelid = to_regclass($1::text) AND i.indisunique AND i.indexprs IS NULL",
-            &[&shape.table],
-        )
-        .await
-        .map_err(context)?;
-    let key_names: Vec<&str> = shape.keys.iter().map(|key| key.name.as_str()).collect();
-    let mut evicted = Vec::new();
-    for index in &indexes {
-        let columns: Vec<String> = index.get(0);
-        let columns: Vec<String> = columns
+/// A unique index of a target's table, as expressions over its columns' bare names.
+struct Unique {
+    /// Of each of its columns: the expression, the operator that tells two of its values apart, and the collation for it.
+    parts: Vec<(String, String, String)>,
+    predicate: Option<String>,
+    nulls_are_equal: bool,
+    /// All columns that the expressions and the predicate speak of.
+    needs: Vec<String>,
+}
+
+const UNIQUES: &str = "
+    SELECT ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, false) FROM generate_series(1, i.indnkeyatts) AS k ORDER BY k),
+           ARRAY(SELECT (SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
+                         FROM pg_opclass c
+                         JOIN pg_amop m ON m.amopfamily = c.opcfamily AND m.amopstrategy = 3
+                              AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
+                         JOIN pg_operator o ON o.oid = m.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace
+                         WHERE c.oid = (i.indclass::oid[])[k - 1])
+                 FROM generate_series(1, i.indnkeyatts) AS k ORDER BY k),
+           ARRAY(SELECT (SELECT format(' COLLATE %I.%I', n.nspname, c.collname)
+                         FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace
+                         WHERE c.oid = (i.indcollation::oid[])[k - 1])
+                 FROM generate_series(1, i.indnkeyatts) AS k ORDER BY k),
+           pg_get_expr(i.indpred, i.indrelid), coalesce((to_jsonb(i)->>'indnullsnotdistinct')::bool, false),
+           ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum > 0 AND (
+                     a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
+                     OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+                                AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum)))
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am am ON am.oid = c.relam AND am.amname = 'btree'
+    WHERE i.indrelid = to_regclass($1::text) AND i.indisunique AND i.indislive";
+
+async fn uniques(applier: &PostgresApplier, shape: &Shape) -> Result<Vec<Unique>> {
+    let rows = applier.client.query(UNIQUES, &[&shape.table]).await;
+    let rows = rows.map_err(|error| from_pg(format!("look at the indexes of table {}", shape.table), error))?;
+    let unique = |row: &Row| {
+        let (expressions, operators): (Vec<String>, Vec<Option<String>>) = (row.get(0), row.get(1));
+        let collations: Vec<Option<String>> = row.get(2);
+        let parts =
+            expressions.into_iter().zip(operators).zip(collations).map(|((expression, operator), collation)| {
+                (expression, operator.unwrap_or_else(|| "=".into()), collation.unwrap_or_default())
+            });
+        Unique { parts: parts.collect(), predicate: row.get(3), nulls_are_equal: row.get(4), needs: row.get(5) }
+    };
+    Ok(rows.iter().map(unique).collect())
+}
+
+impl Unique {
+    /// Whether it is over the key alone: a row that it would refuse is the row that is written.
+    fn is_key(&self, shape: &Shape) -> bool {
+        let is_key = |name: &String| shape.keys.iter().any(|key| key.name == quote_name(name));
+        self.needs.len() == shape.keys.len() && self.predicate.is_none() && self.needs.iter().all(is_key)
+    }
+
+    /// Whether all that it needs is in the stage.
+    fn is_staged(&self, shape: &Shape) -> bool {
+        self.needs.iter().all(|name| shape.columns.iter().any(|column| column.name == quote_name(name)))
+    }
+
+    /// Removes the rows that stand in the way of staged ones of another key; says of each whether its own key is staged,
+    /// and the key as COPY prints it. The stage's columns have other names inside, so that bare names are the table's.
+    fn statement(&self, shape: &Shape, stage: &str) -> String {
+        let predicate = self.predicate.as_deref();
+        let staged_parts =
+            self.parts.iter().enumerate().map(|(place, (part, ..))| format!("{part} AS rowferry_{place}"));
+        let staged_keys =
+            shape.keys.iter().enumerate().map(|(place, key)| format!("{} AS rowferry_key_{place}", key.name));
+        let same = self.parts.iter().enumerate().map(|(place, (part, operator, collation))| {
+            let equal = format!("{part} {operator} (s.rowferry_{place}{collation})");
+            match self.nulls_are_equal {
+                true => format!("({equal} OR {part} IS NULL AND s.rowferry_{place} IS NULL)"),
+                false => equal,
+            }
+        });
+        let own: Vec<String> = shape
+            .keys
             .iter()
-            .map(|name| if name.starts_with('"') { name.clone() } else { format!("\"{name}\"") })
+            .enumerate()
+            .map(|(place, key)| key.same(&format!("t.{}", key.name), &format!("s.rowferry_key_{place}")))
             .collect();
-        let is_key = columns.len() == key_names.len() && columns.iter().all(|name| key_names.contains(&name.as_str()));
-        let staged = columns.iter().all(|name| shape.columns.iter().any(|column| column.name == *name));
-        if is_key || !staged {
+        let holds = predicate.map_or(String::new(), |predicate| format!(" AND ({predicate})"));
+        format!(
+            "DELETE FROM {} AS t USING (SELECT {} FROM {stage}{}) AS s WHERE {}{holds} AND NOT ({}) \
+             RETURNING EXISTS (SELECT FROM {stage} AS k WHERE {}), {}",
+            shape.only,
+            list(staged_parts.chain(staged_keys)),
+            predicate.map_or(String::new(), |predicate| format!(" WHERE {predicate}")),
+            same.collect::<Vec<_>>().join(" AND "),
+            own.join(" AND "),
+            shape.same_key("t", "k"),
+            list(shape.keys.iter().map(|key| format!("concat(t.{})", key.name)))
+        )
+    }
+}
+
+/// Removes rows that hold what a staged row of another key holds under a unique index. Returns the keys of those that the
+/// stage does not bring back.
+async fn evict(applier: &PostgresApplier, shape: &Shape, stage: &str) -> Result<Vec<Key>> {
+    let mut evicted = Vec::new();
+    for unique in uniques(applier, shape).await? {
+        if unique.is_key(shape) || !unique.is_staged(shape) {
             continue;
         }
-        let same: Vec<String> = columns.iter().map(|name| format!("t.{name} = s.{name}")).collect();
-        let statement = format!(
-            "DELETE FROM {} AS t USING {stage} AS s WHERE {} AND NOT ({}) RETURNING {}",
-            shape.table,
-            same.join(" AND "),
-            shape.same_key("t", "s"),
-            list(shape.keys.iter().map(|key| format!("t.{}::text", key.name)))
-        );
-        let rows = applier.client.query(&statement, &[]).await.map_err(context)?;
-        for row in &rows {
-            let cells: Vec<Option<String>> = (0..shape.keys.len()).map(|place| row.get(place)).collect();
-            let cell = |text: &'_ Option<String>| text.clone().map(String::into_bytes);
-            let owned: Vec<Option<Vec<u8>>> = cells.iter().map(cell).collect();
-            evicted.push(Key::from_cells(owned.iter().map(|cell| cell.as_deref().map_or(Cell::Null, Cell::Text))));
+        let rows = applier.client.query(&unique.statement(shape, stage), &[]).await;
+        let rows = rows.map_err(|error| from_pg(format!("make room in table {}", shape.table), error))?;
+        for row in rows.iter().filter(|row| !row.get::<_, bool>(0)) {
+            let cells: Vec<String> = (1..=shape.keys.len()).map(|place| row.get(place)).collect();
+            evicted.push(Key::from_cells(cells.iter().map(|cell| Cell::Text(cell.as_bytes()))));
         }
     }
     Ok(evicted)

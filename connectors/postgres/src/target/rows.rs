@@ -13,7 +13,16 @@ pub(super) struct Written {
     pub name: String,
     pub bare: String,
     pub native: String,
+    /// `=`, or the operator that stands for it.
+    pub equals: String,
     pub is_key: bool,
+}
+
+impl Written {
+    /// Whether two expressions of its type are the same value.
+    pub(super) fn same(&self, left: &str, right: &str) -> String {
+        format!("{left} {} {right}", self.equals)
+    }
 }
 
 /// How rows of one form are written into one table.
@@ -21,6 +30,8 @@ pub(super) struct Written {
 pub(super) struct Shape {
     /// The table, quoted.
     pub table: String,
+    /// The table without those that inherit from it, for statements that read or change rows that are there.
+    pub only: String,
     /// In the order of a row's cells; columns that the target has dropped since are left out.
     pub columns: Vec<Written>,
     /// In key order.
@@ -37,6 +48,7 @@ impl Shape {
                 name: quote_name(&column.name),
                 bare: have.bare.clone(),
                 native: have.native.clone(),
+                equals: have.equals.clone(),
                 is_key: form.key.contains(&place),
             })
         };
@@ -47,7 +59,8 @@ impl Shape {
                 format!("write table {}: the target's table lacks a column of the key", form.name),
             )
         })?;
-        Ok(Self { table: target.quoted.clone(), columns: (0..form.columns.len()).filter_map(written).collect(), keys })
+        let columns = (0..form.columns.len()).filter_map(written).collect();
+        Ok(Self { table: target.quoted.clone(), only: target.only(), columns, keys })
     }
 
     pub(super) fn names(&self) -> String {
@@ -60,7 +73,14 @@ impl Shape {
 
     /// `t.a = s.a AND t.b = s.b`
     pub(super) fn same_key(&self, left: &str, right: &str) -> String {
-        let pairs = self.keys.iter().map(|key| format!("{left}.{0} = {right}.{0}", key.name));
+        let side = |side: &str, key: &Written| format!("{side}.{}", key.name);
+        let pairs = self.keys.iter().map(|key| key.same(&side(left, key), &side(right, key)));
+        pairs.collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// `t.a = u.c1::integer AND t.b = ...`: the key of `t` against expressions, one a column of the key or more.
+    pub(super) fn has_key(&self, typed: &[String]) -> String {
+        let pairs = self.keys.iter().zip(typed).map(|(key, typed)| key.same(&format!("t.{}", key.name), typed));
         pairs.collect::<Vec<_>>().join(" AND ")
     }
 

@@ -387,6 +387,33 @@ async fn rows_that_were_there_before_a_column_hold_what_the_catalog_kept() {
 }
 
 #[tokio::test]
+async fn rows_never_hold_null_in_a_column_whose_default_was_dropped_right_away() {
+    let shop = Shop::new(
+        "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (5);
+         ALTER TABLE p ADD a int DEFAULT 5, ADD b int DEFAULT 6; ALTER TABLE p ALTER a DROP DEFAULT;
+         CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1); ALTER TABLE t ADD a int DEFAULT 5, ADD n int NOT NULL DEFAULT 6;
+         ALTER TABLE t ALTER a DROP DEFAULT, ALTER n DROP DEFAULT",
+    )
+    .await;
+    let fills = async |name: &str| {
+        let table = shop.table(name).await.schema;
+        table.columns[1..].iter().map(|column| column.fill.clone()).collect::<Vec<_>>()
+    };
+    let value = |text: &str| Fill::Value(text.into());
+    assert_eq!(fills("p").await, [value("5"), value("6")]);
+    assert_eq!(fills("t").await, [value("5"), value("6")]);
+    // A partition that was made later keeps no value, and a table that was rewritten neither.
+    shop.execute("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (5) TO (9); INSERT INTO p VALUES (7)").await;
+    shop.execute("ALTER TABLE t ADD x float8 DEFAULT random()").await;
+    assert_eq!(fills("p").await, [Fill::Unknown, Fill::Unknown]);
+    assert_eq!(
+        fills("t").await,
+        [Fill::Null, Fill::Unknown, Fill::Unknown],
+        "only NOT NULL says that there was a value"
+    );
+}
+
+#[tokio::test]
 async fn generated_columns_are_carried_where_the_log_has_them() {
     let shop = Shop::new("").await;
     if shop.version < 18 {

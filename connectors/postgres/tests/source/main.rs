@@ -5,6 +5,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod catalog;
+mod encodings;
+mod log_start;
+mod rights;
 
 use rowferry_api::{Source, SourceTable, TableName};
 use rowferry_postgres::{PostgresSource, SourceOptions};
