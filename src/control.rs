@@ -28,6 +28,11 @@ pub enum Ask {
         /// `schema.table` at the source.
         tables: Vec<String>,
     },
+    /// Somebody waits for the target to pass a position: write that of an idle log at once, for the next seconds.
+    Hurry {
+        /// The pipeline's name.
+        pipeline: String,
+    },
     /// Read rows again.
     Repair {
         /// The pipeline's name.

@@ -120,6 +120,10 @@ async fn answer(ask: Ask, running: Pipelines) -> Result<serde_json::Value, Error
             send(&running, &pipeline, Request::Resync(names)).await?;
             serde_json::to_value(true)
         }
+        Ask::Hurry { pipeline } => {
+            send(&running, &pipeline, Request::Hurry).await?;
+            serde_json::to_value(true)
+        }
         Ask::Repair { pipeline, table, keys } => {
             let name = names_of(&running, &pipeline, &[table])?.remove(0);
             let keys = keys.into_iter().filter_map(|key| Key::from_bytes(key.into()).ok()).collect();

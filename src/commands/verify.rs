@@ -5,6 +5,7 @@ use super::{FOUND, OK, chosen, ends, open_store, print_json, say};
 use crate::cli::VerifyArgs;
 use crate::config::{Config, PipelineConfig};
 use crate::control::{self, Ask};
+use crate::pipeline::HURRY_SECONDS;
 use crate::pipeline::forms::{self, Chosen};
 use crate::verify::{Found, Status, TableReport, Verifier, render};
 use rowferry_api::{Error, ErrorKind};
@@ -55,6 +56,7 @@ async fn verify(
     status: Option<&PipelineStatus>,
 ) -> Result<Vec<TableReport>, Error> {
     let (source, target) = ends(pipeline)?;
+    let _hurry = status.map(|_| Hurry::start(config, pipeline));
     let verifier = Verifier {
         pipeline: &pipeline.name,
         source: &*source,
@@ -75,6 +77,29 @@ async fn verify(
         });
     }
     Ok(reports)
+}
+
+/// Makes the running process write an idle log's position at once, as long as this lives: the comparison waits for it.
+struct Hurry(tokio::task::JoinHandle<()>);
+
+impl Hurry {
+    fn start(config: &Config, pipeline: &PipelineConfig) -> Self {
+        let (state_dir, ask) = (config.state_dir.clone(), Ask::Hurry { pipeline: pipeline.name.clone() });
+        Self(tokio::spawn(async move {
+            let mut again = tokio::time::interval(Duration::from_secs(HURRY_SECONDS / 2));
+            loop {
+                again.tick().await;
+                // Without an answer the comparison waits for the next regular position.
+                let _ = control::ask::<bool>(&state_dir, &ask).await;
+            }
+        }))
+    }
+}
+
+impl Drop for Hurry {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 fn not_comparable(table: &Chosen, status: Option<&PipelineStatus>) -> Option<String> {

@@ -36,6 +36,9 @@ const FIRST_WAIT_MS: u64 = 500;
 /// Longest wait between tries.
 const LONGEST_WAIT_MS: u64 = 30_000;
 
+/// How long a request to hurry holds.
+pub const HURRY_SECONDS: u64 = 10;
+
 /// What every part of a pipeline needs.
 pub struct Env {
     /// The configuration of this pipeline.
@@ -55,6 +58,8 @@ pub struct Env {
 pub enum Request {
     /// Copy these tables again.
     Resync(Vec<TableName>),
+    /// Write the position of an idle log at once, for the next [`HURRY_SECONDS`].
+    Hurry,
     /// Read these keys of a table (by its name at the source) again.
     Repair(TableName, Vec<Key>),
 }

@@ -80,6 +80,8 @@ struct Stream<'a> {
     /// Numbers the waits for that; only the last one counts.
     settling: u64,
     last_position_write: Instant,
+    /// Until then somebody waits for the position.
+    hurry_until: Option<Instant>,
     copy: copy::Copying,
 }
 
@@ -140,6 +142,7 @@ impl<'a> Stream<'a> {
             settled: false,
             settling: 0,
             last_position_write: Instant::now(),
+            hurry_until: None,
             copy: copy::Copying::default(),
         })
     }
@@ -318,7 +321,8 @@ impl<'a> Stream<'a> {
     /// Whether it is worth a commit to write a position without changes.
     fn position_is_wanted(&self) -> bool {
         let waits = self.goal.is_some() || self.env.lives.lock().values().any(|life| !life.is_settled());
-        waits || self.heartbeat_is_due()
+        let hurry = self.hurry_until.is_some_and(|until| Instant::now() < until);
+        waits || hurry || self.heartbeat_is_due()
     }
 
     async fn done(&mut self, done: Done) -> Result<()> {

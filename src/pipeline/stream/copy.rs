@@ -2,16 +2,18 @@
 //! then.
 
 use super::{Done, Stream};
-use crate::pipeline::Request;
 use crate::pipeline::life::{Life, Slice};
 use crate::pipeline::session::{self, RESYNC};
 use crate::pipeline::worker::Worker;
+use crate::pipeline::{HURRY_SECONDS, Request};
 use rowferry_api::{
     Created, Error, ErrorKind, Finding, Key, Position, Range, Replaced, Result, TableName, TableSchema,
 };
 use rowferry_state::{AtTarget, TableState};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Tries of one range before its error counts.
 const MAX_TRIES: u32 = 5;
@@ -405,6 +407,10 @@ impl Stream<'_> {
             Request::Resync(names) => {
                 self.look_at_catalog(true).await?;
                 self.resync(&names).await
+            }
+            Request::Hurry => {
+                self.hurry_until = Some(Instant::now() + Duration::from_secs(HURRY_SECONDS));
+                Ok(())
             }
             Request::Repair(name, keys) => self.evicted(&name, &keys).await,
         }
