@@ -59,7 +59,7 @@ impl PostgresTableReader {
     async fn begin(&mut self, table: &TableSchema, pages: Option<&Pages>, context: &str) -> Result<Facts> {
         let relation = pages.map_or(&table.name, |pages| &pages.leaf);
         let statements = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE; {}",
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; LOCK TABLE ONLY {} IN ACCESS SHARE MODE; {}",
             quote_table(relation),
             facts_statement(table, relation)
         );

@@ -421,8 +421,7 @@ async fn generated_columns_are_carried_where_the_log_has_them() {
     }
     let publication = shop.database.name();
     shop.execute(
-        "CREATE TABLE t (id int PRIMARY KEY, s int GENERATED ALWAYS AS (id * 2) STORED, v int GENERATED ALWAYS AS (id * 3));
-         ALTER TABLE t ADD CONSTRAINT nn NOT NULL id",
+        "CREATE TABLE t (id int PRIMARY KEY, s int GENERATED ALWAYS AS (id * 2) STORED, v int GENERATED ALWAYS AS (id * 3))",
     )
     .await;
     let names = |columns: &[rowferry_api::Column]| {
