@@ -97,7 +97,9 @@ pub(super) async fn create(client: &mut Client, form: &TableSchema) -> Result<Cr
     }
     let here = here(client, form).await?;
     let transaction = client.transaction().await.map_err(|error| from_pg(context.as_str(), error))?;
-    let mut statements = vec![DDL_LOCK.to_owned(), create_schema(&form.name.schema)];
+    // Before the look at what is there: another worker may be making the same type.
+    transaction.batch_execute(DDL_LOCK).await.map_err(|error| from_pg(context.as_str(), error))?;
+    let mut statements = vec![create_schema(&form.name.schema)];
     statements.extend(create_types(&transaction, &form.types, &here.missing).await?);
     let key_index = key_index(form);
     statements.push(create_table(form, &here, key_index.is_none()));
@@ -239,7 +241,8 @@ pub(super) async fn alter(client: &mut Client, form: &TableSchema, alterations: 
     };
     let here = here(client, form).await?;
     let transaction = client.transaction().await.map_err(failed)?;
-    let mut statements = vec![DDL_LOCK.to_owned()];
+    transaction.batch_execute(DDL_LOCK).await.map_err(failed)?;
+    let mut statements = Vec::new();
     statements.extend(create_types(&transaction, &form.types, &here.missing).await?);
     let table = quote_table(&form.name);
     for alteration in alterations {
