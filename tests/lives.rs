@@ -208,6 +208,20 @@ async fn a_rename_that_was_followed_by_hand_goes_on() {
     ferry.assert_same().await;
 }
 
+/// The log still says what was written under the old name: it must not be replayed over what is copied under the new one.
+#[tokio::test]
+async fn rows_of_the_old_form_are_not_replayed_over_a_resync() {
+    let ferry = Ferry::new("CREATE TABLE t (id int PRIMARY KEY, before text); INSERT INTO t VALUES (1, 'a')", "").await;
+    ferry.rowferry.run_until_caught_up();
+    ferry.source.execute("INSERT INTO t VALUES (2, 'b')").await;
+    ferry.source.execute("ALTER TABLE t RENAME before TO after").await;
+    ferry.target.execute("ALTER TABLE t RENAME before TO after").await;
+    ferry.rowferry.command(&["resync", "--table", "public.t"]).expect_code(0);
+    let ended = ferry.rowferry.command(&["run", "--until-caught-up"]);
+    ended.expect_code(0);
+    ferry.assert_same().await;
+}
+
 /// After everything was lost at the target, indexes and constraints are built again too.
 #[tokio::test]
 async fn an_emptied_target_is_made_again_whole() {

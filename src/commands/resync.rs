@@ -35,6 +35,15 @@ async fn ask_running(config: &Config, pipeline: &PipelineConfig, tables: &[Strin
     Ok(control::ask::<bool>(&config.state_dir, &ask).await?.is_some())
 }
 
+/// Writes down that these tables are to be copied again. Not durable before the store is synced.
+pub(super) fn push(state: &rowferry_state::Pipeline, tables: Vec<String>) -> rowferry_state::Result<()> {
+    tables.into_iter().try_for_each(|table| state.push_request(&request(RESYNC, Some(table))))
+}
+
+fn request(kind: &str, table: Option<String>) -> RequestRecord {
+    RequestRecord { kind: kind.into(), table, detail: String::new() }
+}
+
 async fn store_request(config: &Config, pipeline: &PipelineConfig, args: &ResyncArgs) -> Result<(), Error> {
     if !Store::exists(&config.state_dir) {
         return Err(Error::new(ErrorKind::Config, format!("find the state directory {}", config.state_dir.display()))
@@ -48,13 +57,10 @@ async fn store_request(config: &Config, pipeline: &PipelineConfig, args: &Resync
         if let Some(unknown) = tables.iter().find(|table| !known.contains(table)) {
             return Ok(Some(unknown.clone()));
         }
-        let request = |kind: &str, table| RequestRecord { kind: kind.into(), table, detail: String::new() };
         if all {
             state.push_request(&request(RESYNC_ALL, None))?;
         }
-        for table in tables {
-            state.push_request(&request(RESYNC, Some(table)))?;
-        }
+        push(&state, tables)?;
         store.sync()?;
         Ok(None)
     })

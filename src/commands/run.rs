@@ -116,8 +116,11 @@ async fn answer(ask: Ask, running: Pipelines) -> Result<serde_json::Value, Error
     let value = match ask {
         Ask::Status => serde_json::to_value(last_status(&running).await),
         Ask::Resync { pipeline, tables } => {
-            let names = names_of(&running, &pipeline, &tables)?;
-            send(&running, &pipeline, Request::Resync(names)).await?;
+            names_of(&running, &pipeline, &tables)?;
+            let (env, _) = find(&running, &pipeline)?;
+            // On disk before it is promised: a lost connection or a crash must not forget it.
+            env.lives.write(move |state| super::resync::push(state, tables)).await?;
+            send(&running, &pipeline, Request::Stored).await?;
             serde_json::to_value(true)
         }
         Ask::Hurry { pipeline } => {

@@ -56,8 +56,8 @@ pub struct Env {
 /// What a person asks of a running pipeline.
 #[derive(Debug, Clone)]
 pub enum Request {
-    /// Copy these tables again.
-    Resync(Vec<TableName>),
+    /// Carry out what was asked for and is kept on disk.
+    Stored,
     /// Write the position of an idle log at once, for the next [`HURRY_SECONDS`].
     Hurry,
     /// Read these keys of a table (by its name at the source) again.

@@ -216,8 +216,10 @@ async fn restore_tables(env: &Env, chosen: Vec<Chosen>, anew: bool) -> Result<Ve
                 Life::restored(table, record.clone(), slices)?
             }
         };
-        if life.state != TableState::Halted {
-            alterations.extend(compare_forms(&mut life));
+        match life.state {
+            TableState::Halted => {}
+            _ if anew => alterations.extend(compare_resynced(&mut life)),
+            _ => alterations.extend(compare_forms(&mut life)),
         }
         let life = refuse_keyless(life);
         if record

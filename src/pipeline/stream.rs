@@ -176,7 +176,7 @@ impl<'a> Stream<'a> {
             self.promote().await?;
             self.dispatch().await?;
             self.show();
-            if self.is_done().await? {
+            if requests.is_empty() && self.is_done().await? {
                 return Ok(());
             }
             let room = self.filling.bytes() < self.fill_limit();
@@ -301,7 +301,10 @@ impl<'a> Stream<'a> {
         if copies_wait && !self.target_open && (!self.log_is_urgent() || self.copies_left > 0) {
             return None;
         }
-        if self.filling.has_transactions() || (self.filling.end().is_some() && self.position_is_wanted()) {
+        // A position without changes goes out of the way of a transaction that has outgrown the budget.
+        let outgrown = self.filling.bytes() >= self.fill_limit();
+        let progress = self.filling.end().is_some() && (outgrown || self.position_is_wanted());
+        if self.filling.has_transactions() || progress {
             return self.filling.take_whole();
         }
         self.filling.take_part(self.fill_limit())

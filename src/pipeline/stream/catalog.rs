@@ -74,7 +74,11 @@ impl Stream<'_> {
         };
         if let Some((read, target, open)) = route {
             self.router.set(read, target.clone(), open);
-            self.router.relift(self.filling.changes_mut(), &target);
+            if open {
+                self.router.relift(self.filling.changes_mut(), &target);
+            } else {
+                self.filling.forget(&target.name);
+            }
         }
         self.env.lives.save(name).await
     }
@@ -106,7 +110,16 @@ impl Stream<'_> {
         if !pending.alterations.is_empty()
             && let Err(error) = applier.alter(&form, &pending.alterations).await
         {
+            // A table that is to be copied again is made or looked at when it starts, which says more than this error.
+            let starts_over = self.env.lives.lock().get_mut(&pending.table).is_some_and(|life| {
+                let starts_over = life.state == TableState::Pending && error.kind() == ErrorKind::Schema;
+                if starts_over {
+                    life.takes(life.chosen.source.schema.clone());
+                }
+                starts_over
+            });
             return match error.kind() {
+                _ if starts_over => self.reroute(&pending.table).await,
                 ErrorKind::Schema | ErrorKind::BadRow | ErrorKind::Denied => {
                     let reason = format!("carry over a change of form ({what}): {error}");
                     self.halt(&pending.table, reason).await

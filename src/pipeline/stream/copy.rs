@@ -220,10 +220,12 @@ impl Stream<'_> {
         };
         {
             let mut lives = self.env.lives.lock();
-            // It may have been halted meanwhile.
-            let Some(life) = lives.get_mut(&name).filter(|life| life.state == TableState::Pending) else {
-                return Ok(());
+            // It may have been halted or put off meanwhile: then it is started again in its time.
+            let due = |life: &&mut Life| {
+                let passed = life.high.as_ref().is_none_or(|high| self.has_passed(high));
+                life.state == TableState::Pending && self.settled && passed
             };
+            let Some(life) = lives.get_mut(&name).filter(due) else { return Ok(()) };
             life.at_target = match (created, life.at_target) {
                 (Created::New, _) | (_, AtTarget::Made) => AtTarget::Made,
                 (Created::Empty, AtTarget::Making) if again => AtTarget::Made,
@@ -376,10 +378,15 @@ impl Stream<'_> {
 
     /// Halts one table; the others go on.
     pub(super) async fn halt(&mut self, name: &TableName, reason: String) -> Result<()> {
-        if let Some(life) = self.env.lives.lock().get_mut(name) {
+        let target = self.env.lives.lock().get_mut(name).map(|life| {
             session::halt(life, reason);
-        }
+            life.chosen.target.name.clone()
+        });
         self.router.open(name, false);
+        // It is copied again when it goes on.
+        if let Some(target) = target {
+            self.filling.forget(&target);
+        }
         self.env.lives.save(name).await
     }
 
@@ -404,9 +411,9 @@ impl Stream<'_> {
     /// What a person asks for. A halted table may have another form by now, and the log may have stopped carrying it.
     pub(super) async fn request(&mut self, request: Request) -> Result<()> {
         match request {
-            Request::Resync(names) => {
+            Request::Stored => {
                 self.look_at_catalog(true).await?;
-                self.resync(&names).await
+                self.take_stored_requests().await
             }
             Request::Hurry => {
                 self.hurry_until = Some(Instant::now() + Duration::from_secs(HURRY_SECONDS));
@@ -417,12 +424,14 @@ impl Stream<'_> {
     }
 
     async fn resync(&mut self, names: &[TableName]) -> Result<()> {
+        // What the log says up to here may be of forms that mean something else by now.
+        let high = self.env.source.head().await?;
         for name in names {
             if self.env.lives.lock().get(name).is_some_and(|life| life.gone) {
                 tracing::warn!(table = %name, "not copied again: the source does not have it");
                 continue;
             }
-            self.restart(name, None).await?;
+            self.restart(name, Some(high.clone())).await?;
             let pending = self.env.lives.lock().get_mut(name).and_then(session::compare_resynced);
             if let Some(pending) = pending {
                 self.alter(pending).await?;
@@ -432,7 +441,7 @@ impl Stream<'_> {
         self.publish().await
     }
 
-    /// Requests that were made while no process ran.
+    /// Requests that are kept on disk until they are carried out.
     pub(super) async fn take_stored_requests(&mut self) -> Result<()> {
         let requests = self.env.lives.read(|state| state.requests()).await?;
         let mut names = Vec::new();
