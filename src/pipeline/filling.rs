@@ -35,6 +35,8 @@ pub(super) struct Filling {
     end: Option<End>,
     oldest: Option<Timestamp>,
     transactions: u64,
+    /// The last transaction that ended is part of a backlog, and the log has not paused since.
+    late: bool,
 }
 
 impl Filling {
@@ -45,7 +47,8 @@ impl Filling {
     }
 
     /// The open transaction has ended.
-    pub(super) fn commit(&mut self, position: Position, committed_at: Timestamp) {
+    pub(super) fn commit(&mut self, position: Position, committed_at: Timestamp, is_late: bool) {
+        self.late = is_late;
         self.whole = self.changes.len();
         self.whole_bytes = self.bytes;
         self.end = Some(End { position, committed_at: Some(committed_at) });
@@ -55,8 +58,14 @@ impl Filling {
 
     /// The log moved on between transactions.
     pub(super) fn heartbeat(&mut self, position: Position) {
+        self.late = false;
         let committed_at = self.end.as_ref().and_then(|end| end.committed_at);
         self.end = Some(End { position, committed_at });
+    }
+
+    /// Whether more follows without a wait: a source says at once where its log stands when it has caught up.
+    pub(super) fn is_late(&self) -> bool {
+        self.late
     }
 
     /// Bytes held.
@@ -157,14 +166,14 @@ mod tests {
         for id in 0..6 {
             filling.change(delete(if id % 2 == 0 { &kept } else { &gone }, id));
             if id == 2 {
-                filling.commit(Position::new("1"), Timestamp(1));
+                filling.commit(Position::new("1"), Timestamp(1), false);
             }
         }
         filling.forget(&gone.name);
         let work = filling.take_whole().unwrap();
         assert_eq!(ids(&work), ["('0')", "('2')"]);
         assert_eq!(work.end.unwrap().position, Position::new("1"));
-        filling.commit(Position::new("2"), Timestamp(2));
+        filling.commit(Position::new("2"), Timestamp(2), false);
         assert_eq!(ids(&filling.take_whole().unwrap()), ["('4')"]);
         assert_eq!(filling.bytes(), 0);
     }
@@ -195,7 +204,7 @@ mod tests {
                         out.extend(ids(&part));
                     }
                 }
-                filling.commit(Position::new(number.to_string()), Timestamp(number as i64));
+                filling.commit(Position::new(number.to_string()), Timestamp(number as i64), false);
                 committed = id;
                 if *take {
                     let work = filling.take_whole().unwrap();

@@ -38,6 +38,8 @@ const CATALOG_EVERY: Duration = Duration::from_secs(5);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 /// Chunks of about 256 KiB (1 MiB with the events around it) that wait between the reader and the stream.
 const CHUNK_MEMORY_BYTES: u64 = 1 << 20;
+/// The share of a full batch that is worth a commit while the log is behind.
+const WORTH_A_COMMIT: usize = 8;
 
 /// What a job came back with.
 enum Done {
@@ -227,9 +229,9 @@ impl<'a> Stream<'a> {
                         self.filling.change(change);
                     }
                 }
-                Event::Commit { position, committed_at } => {
+                Event::Commit { position, committed_at, is_late } => {
                     self.env.board.figures().read = Some(position.clone());
-                    self.filling.commit(position, committed_at);
+                    self.filling.commit(position, committed_at, is_late);
                 }
                 Event::Heartbeat { position } => {
                     self.env.board.figures().read = Some(position.clone());
@@ -299,6 +301,10 @@ impl<'a> Stream<'a> {
     /// What to apply now, if it is the log's turn.
     fn next_work(&mut self, copies_wait: bool) -> Option<Work> {
         if copies_wait && !self.target_open && (!self.log_is_urgent() || self.copies_left > 0) {
+            return None;
+        }
+        // In a backlog more follows at once: a commit a handful of rows would cost more than the rows.
+        if self.filling.is_late() && self.filling.bytes() < self.fill_limit() / WORTH_A_COMMIT {
             return None;
         }
         // A position without changes goes out of the way of a transaction that has outgrown the budget.

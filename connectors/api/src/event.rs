@@ -26,6 +26,8 @@ pub enum Event {
         position: Position,
         /// When the source committed it.
         committed_at: Timestamp,
+        /// The source had committed it long before it sent it, by its own clock: more follows without a wait.
+        is_late: bool,
     },
     /// A table is gone at the source, or left the set that the log carries.
     Dropped(TableName),

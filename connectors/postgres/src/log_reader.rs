@@ -8,19 +8,22 @@ mod status;
 
 use crate::connection::{ConnectOptions, Failure, quote_command_text, quote_name};
 use crate::lsn::Lsn;
-use crate::pgoutput::{Message, decode};
+use crate::pgoutput::{Message, decode, timestamp};
 use crate::replication::{Frame, FrameReader, connect};
 use crate::slot;
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use forms::{Forms, Lookup};
 pub(crate) use refusal::lost;
-use rowferry_api::{Error, Event, LogReader, Position, Result, TableSchema};
+use rowferry_api::{Error, Event, LogReader, Position, Result, TableSchema, Timestamp};
 use status::Status;
 use std::sync::Arc;
 
 /// A call of `next` stops appending at about this size.
 const CHUNK_BYTES: usize = 256 << 10;
+
+/// A transaction that was committed so long before it was sent is part of a backlog.
+const LATE_US: i64 = 100_000;
 
 /// A stream of one slot's changes. Dropping it tells the server the last confirmed position and frees the slot.
 pub struct PostgresLogReader {
@@ -95,9 +98,10 @@ impl PostgresLogReader {
     async fn copy_data(&mut self, mut body: Bytes, events: &mut Vec<Event>) -> Result<()> {
         match (body.first().copied(), body.len()) {
             (Some(b'w'), 25..) => {
-                // Where the message stands in the log, and the server's clock: the transaction's own say more.
-                body.advance(25);
-                self.message(body, events).await
+                // Where the message stands in the log; the transaction's own positions say more.
+                body.advance(17);
+                let sent_at = timestamp(body.get_i64());
+                self.message(body, sent_at, events).await
             }
             (Some(b'k'), 18) => {
                 body.advance(1);
@@ -121,7 +125,7 @@ impl PostgresLogReader {
         }
     }
 
-    async fn message(&mut self, body: Bytes, events: &mut Vec<Event>) -> Result<()> {
+    async fn message(&mut self, body: Bytes, sent_at: Timestamp, events: &mut Vec<Event>) -> Result<()> {
         match decode(body, |oid| self.forms.columns(oid)).map_err(|error| error.within(self.context.clone()))? {
             Message::Begin { xid } => {
                 self.in_transaction = true;
@@ -130,7 +134,8 @@ impl PostgresLogReader {
             Message::Commit { end, committed_at } => {
                 self.in_transaction = false;
                 self.reached = self.reached.max(end);
-                events.push(Event::Commit { position: end.into(), committed_at });
+                let is_late = sent_at.0.saturating_sub(committed_at.0) > LATE_US;
+                events.push(Event::Commit { position: end.into(), committed_at, is_late });
                 if self.frames.is_drained() {
                     self.status.ask_soon();
                 }

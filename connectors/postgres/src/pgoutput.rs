@@ -9,6 +9,11 @@ use rowferry_api::{Error, ErrorKind, Result, Row, Timestamp};
 /// Microseconds from 1970 to 2000, where PostgreSQL's clock starts.
 const EPOCH_US: i64 = 946_684_800_000_000;
 
+/// PostgreSQL's microseconds since 2000 as ours.
+pub(crate) fn timestamp(at: i64) -> Timestamp {
+    Timestamp(at.saturating_add(EPOCH_US))
+}
+
 /// One message.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Message {
@@ -91,7 +96,7 @@ pub(crate) fn decode(mut data: Bytes, columns: impl Fn(u32) -> Option<usize>) ->
             take(&mut data, 9)?;
             let end = Lsn(u64_of(&mut data)?);
             let at = u64_of(&mut data)?.cast_signed();
-            Message::Commit { end, committed_at: Timestamp(at.saturating_add(EPOCH_US)) }
+            Message::Commit { end, committed_at: timestamp(at) }
         }
         b'R' => Message::Relation(relation(&mut data)?),
         b'I' => {

@@ -228,7 +228,7 @@ async fn transactions_are_whole_and_positions_lead_past_them() {
         .collect();
     assert!(frames.starts_with("(ii)(ii)(ii)"), "{frames}");
     let commits: Vec<&Event> = events.iter().filter(|event| matches!(event, Event::Commit { .. })).collect();
-    let Event::Commit { position, committed_at } = commits[0] else { unreachable!() };
+    let Event::Commit { position, committed_at, .. } = commits[0] else { unreachable!() };
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_micros() as i64;
     assert!((now - committed_at.0).abs() < 60_000_000, "{committed_at:?}");
     let mut reader = eventually(async || log.try_open(position, &log.tables().await, "").await).await;
