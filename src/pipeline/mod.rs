@@ -99,8 +99,8 @@ pub async fn run(
         let again = match error.kind() {
             ErrorKind::Unreachable => was_up && (until == Until::Stopped || tries <= MAX_TRIES),
             ErrorKind::Transient => tries <= MAX_TRIES || (was_up && until == Until::Stopped),
-            // Our own connection of a moment ago may not be gone yet at the server.
-            ErrorKind::Busy => tries <= 4 && env.board.figures().applied.is_some(),
+            // Our own connection of a moment ago, or that of a process that was killed, may not be gone yet at the server.
+            ErrorKind::Busy => tries <= 3,
             _ => false,
         };
         if !again {
