@@ -100,7 +100,7 @@ pub async fn run(
             ErrorKind::Unreachable => was_up && (until == Until::Stopped || tries <= MAX_TRIES),
             ErrorKind::Transient => tries <= MAX_TRIES || (was_up && until == Until::Stopped),
             // Our own connection of a moment ago, or that of a process that was killed, may not be gone yet at the server.
-            ErrorKind::Busy => tries <= 3,
+            ErrorKind::Busy => tries <= 5,
             _ => false,
         };
         if !again {
