@@ -18,6 +18,7 @@ mod reader;
 mod route;
 pub mod session;
 mod stream;
+mod unsure;
 mod worker;
 
 use crate::config::PipelineConfig;
@@ -99,8 +100,8 @@ pub async fn run(
         let again = match error.kind() {
             ErrorKind::Unreachable => was_up && (until == Until::Stopped || tries <= MAX_TRIES),
             ErrorKind::Transient => tries <= MAX_TRIES || (was_up && until == Until::Stopped),
-            // Our own connection of a moment ago, or that of a process that was killed, may not be gone yet at the server.
-            ErrorKind::Busy => tries <= 5,
+            // Our own connection of a moment ago may not be gone yet at the server.
+            ErrorKind::Busy => tries <= 4 && env.board.figures().applied.is_some(),
             _ => false,
         };
         if !again {

@@ -51,6 +51,7 @@ impl PostgresLogReader {
     ) -> Result<Self> {
         let start = Lsn::try_from(from)?;
         let client = options.connect().await?;
+        slot::wait_until_free(&client, slot).await?;
         slot::refuse_lost(&client, slot, start).await?;
         let timeout = refusal::sender_timeout(&client).await?;
         let context = format!("read the log of slot \"{slot}\" at {}", options.describe());

@@ -1,9 +1,12 @@
 //! The replication slot: made once, looked at before every start, never replaced by itself.
 
+mod holder;
+
 use crate::connection::{ConnectOptions, from_pg};
 use crate::log_reader::lost;
 use crate::lsn::Lsn;
 use crate::settle;
+pub(crate) use holder::{explain as explain_holder, wait_until_free};
 use rowferry_api::{Error, ErrorKind, Result};
 use std::time::Duration;
 use tokio_postgres::Client;
@@ -116,14 +119,12 @@ pub(crate) async fn create(
     publication: &str,
     mark: i64,
 ) -> Result<Lsn> {
+    wait_until_free(client, name).await?;
     if let Some(slot) = look(client, name).await? {
         refuse_foreign(client, name, &slot).await?;
         if slot.invalid {
             return Err(Error::new(ErrorKind::Config, format!("use slot \"{name}\": the server has given it up"))
                 .hint(format!("Drop it, it is of no more use: SELECT pg_drop_replication_slot('{name}');")));
-        }
-        if let Some(pid) = slot.active_pid {
-            return Err(taken(name, pid));
         }
         if let Some(confirmed) = slot.confirmed {
             return match may_precede(client, name, publication).await? {
@@ -162,12 +163,16 @@ async fn advance(client: &Client, options: &ConnectOptions, name: &str, mark: i6
     Lsn::parse(row.get(0))
 }
 
-/// On a connection of its own with a limit that the server keeps: it goes on waiting where a client hangs up, and would
-/// leave behind a slot that nobody reads.
+/// On a connection of its own with a limit that the server keeps: before version 14 it goes on waiting where a client hangs
+/// up, and would leave behind a slot that nobody reads.
 async fn make(options: &ConnectOptions, name: &str) -> Result<Lsn> {
     let failed = |error| from_pg(format!("create slot \"{name}\""), error);
     let client = options.connect().await?;
-    let limit = format!("SET statement_timeout = {}", GIVE_UP_AFTER.as_millis());
+    let limit = format!(
+        "SET statement_timeout = {}; \
+         SELECT set_config(name, '1000', false) FROM pg_settings WHERE name = 'client_connection_check_interval'",
+        GIVE_UP_AFTER.as_millis()
+    );
     client.batch_execute(&limit).await.map_err(failed)?;
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&name];
     let made =
@@ -194,15 +199,6 @@ async fn gave_up(options: &ConnectOptions, context: &str) -> Error {
     let what = format!("{context}: transactions that were open did not end in {} s", GIVE_UP_AFTER.as_secs());
     let open = open_transactions(options).await;
     Error::new(ErrorKind::Transient, what).hint(format!("A slot starts between transactions. End these: {open}."))
-}
-
-/// The error of a slot that is read by another process.
-pub(crate) fn taken(name: &str, pid: i32) -> Error {
-    Error::new(ErrorKind::Busy, format!("use slot \"{name}\": the server's process {pid} reads it for another client"))
-        .hint(format!(
-            "Stop the other client, or name another `slot`. A connection that is only left over can be ended: SELECT \
-             pg_terminate_backend({pid});"
-        ))
 }
 
 /// The oldest transactions that have written, for a message. A standby waits for its primary instead.

@@ -33,10 +33,7 @@ pub(super) async fn explain_start(client: &Client, name: &str, failure: Failure,
     let error = failure.into_error(context);
     let found = || slot::look(client, name);
     match code.as_str() {
-        "55006" => match found().await {
-            Ok(Some(slot::Slot { active_pid: Some(pid), .. })) => slot::taken(name, pid),
-            _ => error.hint(format!("Another client reads slot \"{name}\". Stop it, or name another `slot`.")),
-        },
+        "55006" => slot::explain_holder(client, name, error).await,
         "42704" => lost(format!("{error}: the slot is gone")),
         "58P01" => lost(error.to_string()),
         "55000" if found().await.is_ok_and(|slot| slot.is_some_and(|slot| slot.invalid)) => lost(error.to_string()),
@@ -51,8 +48,18 @@ pub(super) fn explain_end(failure: Failure, publication: &str, context: &str) ->
         "58P01" => lost(failure.into_error(context).to_string()),
         // The slot is decoded with the catalog of its time.
         "42704" => without_publication(failure, publication, context),
+        "XX000" => decoding_failed(failure, context),
         _ => failure.into_error(context),
     }
+}
+
+/// An internal error. Decoding begins anew with each connection, with other things in the server's caches.
+fn decoding_failed(failure: Failure, context: &str) -> Error {
+    let text = failure.into_error(context).to_string();
+    Error::new(ErrorKind::Transient, text).hint(
+        "The server failed to decode its own log; its minor updates mend such errors. If it fails at each start, drop the \
+         slot and run `rowferry resync --all`.",
+    )
 }
 
 /// PostgreSQL 18 warns of a publication that is missing, and goes on without the tables that it carries.
@@ -89,6 +96,15 @@ pub(super) async fn sender_timeout(client: &Client) -> Result<Option<Duration>> 
 mod tests {
     use super::*;
     use crate::replication::Frame;
+
+    /// As PostgreSQL 15 sent it of a table that was truncated.
+    #[test]
+    fn an_internal_error_is_tried_again() {
+        let body = "SERROR\0VERROR\0CXX000\0Mcould not map filenode \"base/5/21828\" to relation OID\0\0";
+        let error = explain_end(Frame { tag: b'E', body: body.into() }.error(), "p", "read the log");
+        assert_eq!(error.kind(), ErrorKind::Transient);
+        assert!(error.to_string().contains("21828"), "{error}");
+    }
 
     /// As PostgreSQL 18 sends it.
     #[test]
