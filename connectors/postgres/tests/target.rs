@@ -144,6 +144,50 @@ async fn a_key_that_only_changes_its_text_keeps_its_row() {
     assert_eq!(ferry.rows("SELECT * FROM t ORDER BY k").await, ["1.00 a", "3 b", "5 e"]);
 }
 
+/// A row that moves takes its unknown cells with it, also over a row that a range brought under the new key, and whatever
+/// the server takes for the same key.
+#[tokio::test]
+async fn rows_move_to_other_keys_together() {
+    let table = "CREATE TABLE numbers (id numeric PRIMARY KEY, big text, n int);
+                 CREATE TABLE pairs (a text, b int, big text, PRIMARY KEY (a, b))";
+    let words = "CREATE COLLATION folds (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+                 CREATE TABLE words (id text COLLATE folds PRIMARY KEY, big text, n int)";
+    let setup = format!("{table}; {words}");
+    let rows = "INSERT INTO numbers SELECT g, 'big' || g, 0 FROM generate_series(1, 9) g; INSERT INTO numbers VALUES (103, 'later', 7);
+                INSERT INTO pairs VALUES ('x', 1, 'x1'), ('x', 2, 'x2'); INSERT INTO words VALUES ('a', 'big a', 0), ('b', 'big b', 0)";
+    let ferry = Ferry::new(&setup, &format!("{setup}; {rows}")).await;
+    let mut applier = ferry.applier().await;
+    let (numbers, pairs, words) = (ferry.form("numbers").await, ferry.form("pairs").await, ferry.form("words").await);
+
+    let moved = [("1", "101 ? 1"), ("2", "102 ? 1"), ("3", "103 ? 1"), ("4", "4.0 ? 1"), ("77", "177 ? 1")];
+    let missing = apply(&mut applier, vec![updates(&numbers, &moved)], None).await.unwrap();
+    assert_eq!(missing, ["('177')"]);
+    let moved = [("5", "105 ? 1"), ("6", "106 ? 1"), ("88", "188 ? 1"), ("103.0", "103 ? 2")];
+    let missing = apply(&mut applier, vec![updates(&numbers, &moved)], None).await.unwrap();
+    assert_eq!(missing, ["('188')"]);
+    // The first makes room for the second, as the server sees it.
+    let moved = [("a", "c ? 1"), ("b", "A ? 1")];
+    assert!(apply(&mut applier, vec![updates(&words, &moved)], None).await.unwrap().is_empty());
+    assert!(apply(&mut applier, vec![updates(&words, &[("c", "C ? 2")])], None).await.unwrap().is_empty());
+    let moved = [("x 1", "y 1 ?"), ("x 2", "x 3 ?")];
+    assert!(apply(&mut applier, vec![updates(&pairs, &moved)], Some("1")).await.unwrap().is_empty());
+
+    let expected = [
+        "101 big1 1",
+        "102 big2 1",
+        "103 later 2",
+        "105 big5 1",
+        "106 big6 1",
+        "4.0 big4 1",
+        "7 big7 0",
+        "8 big8 0",
+        "9 big9 0",
+    ];
+    assert_eq!(ferry.rows("SELECT * FROM numbers ORDER BY id::text").await, expected);
+    assert_eq!(ferry.rows("SELECT * FROM words ORDER BY big").await, ["C big a 2", "A big b 1"]);
+    assert_eq!(ferry.rows("SELECT * FROM pairs ORDER BY big").await, ["y 1 x1", "x 3 x2"]);
+}
+
 #[tokio::test]
 async fn tables_that_inherit_from_a_target_are_left_alone() {
     let table = "CREATE TABLE t (k int PRIMARY KEY, v text)";

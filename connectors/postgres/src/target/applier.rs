@@ -1,5 +1,7 @@
 //! Applies batches: each table's net changes in a few statements, all of a batch and its position in one transaction.
 
+mod updates;
+
 use super::rows::{Shape, Texts, Written, columns_of, columns_of_keys, failed, list, put_row, unnest};
 use super::{TargetTable, ddl, look, make_commits_durable, replace};
 use crate::connection::{ConnectOptions, from_pg, quote_name, quote_table};
@@ -7,8 +9,8 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt;
 use rowferry_api::{
-    Alteration, Applied, Applier, Batch, BlockStream, Cell, Created, Error, ErrorKind, Finding, Key, KeyEncoder,
-    PartialUpdate, Range, Replaced, Result, Row, Step, TableName, TableRows, TableSchema,
+    Alteration, Applied, Applier, Batch, BlockStream, Created, Error, ErrorKind, Finding, Key, Range, Replaced, Result,
+    Row, Step, TableName, TableRows, TableSchema,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -249,127 +251,6 @@ impl PostgresApplier {
             .map_err(|error| failed(&shape.table, error))
     }
 
-    /// Groups updates that stand side by side and write the same columns.
-    async fn updates(&mut self, shape: &Shape, rows: &TableRows, applied: &mut Applied) -> Result<()> {
-        let mut encoder = KeyEncoder::new(&rows.table.key);
-        let mut rest = rows.updates.as_slice();
-        while let Some(first) = rest.first() {
-            if encoder.key(&first.row).is_some_and(|key| key != first.key) {
-                if let Some(missing) = self.move_key(shape, first, &mut encoder).await? {
-                    applied.missing.push((rows.table.clone(), missing));
-                }
-                rest = &rest[1..];
-                continue;
-            }
-            let present = present(&first.row);
-            let alike = |update: &&PartialUpdate| {
-                self::present(&update.row) == present && encoder.key(&update.row).is_none_or(|key| key == update.key)
-            };
-            let count = rest.iter().take(ROWS_AT_ONCE).take_while(alike).count().max(1);
-            let (group, after) = rest.split_at(count);
-            for key in self.update(shape, group, &present).await? {
-                applied.missing.push((rows.table.clone(), key));
-            }
-            rest = after;
-        }
-        Ok(())
-    }
-
-    /// Returns the keys that found no row.
-    async fn update(&mut self, shape: &Shape, group: &[PartialUpdate], present: &[bool]) -> Result<Vec<Key>> {
-        let set: Vec<&Written> =
-            shape.columns.iter().filter(|column| present[column.place] && !column.is_key).collect();
-        let columns: Vec<&Written> = shape.keys.iter().chain(set.iter().copied()).collect();
-        let (from, typed) = unnest(&columns);
-        let same = shape.has_key(&typed);
-        let keys: Vec<&Key> = group.iter().map(|update| &update.key).collect();
-        let key_texts = columns_of_keys(&keys, shape.keys.len())?;
-        if !set.is_empty() {
-            let assign =
-                set.iter().zip(&typed[shape.keys.len()..]).map(|(column, typed)| format!("{} = {typed}", column.name));
-            let text = format!("UPDATE {} AS t SET {} FROM {from} WHERE {same}", shape.only, list(assign));
-            let statement = self.prepared(&text).await?;
-            let rows: Vec<&Row> = group.iter().map(|update| &update.row).collect();
-            let mut texts = columns_of_keys(&keys, shape.keys.len())?;
-            texts.extend(columns_of(&rows, &set)?);
-            let updated = self
-                .client
-                .execute(&statement, &parameters(&texts))
-                .await
-                .map_err(|error| failed(&shape.table, error))?;
-            if updated == group.len() as u64 {
-                return Ok(Vec::new());
-            }
-        }
-        let key_columns: Vec<&Written> = shape.keys.iter().collect();
-        let (from, _) = unnest(&key_columns);
-        let from = from.replace(") AS u(", ") WITH ORDINALITY AS u(").replacen(
-            &format!("c{})", key_columns.len()),
-            &format!("c{}, place)", key_columns.len()),
-            1,
-        );
-        let text =
-            format!("SELECT u.place FROM {from} WHERE NOT EXISTS (SELECT FROM {} AS t WHERE {same})", shape.only);
-        let statement = self.prepared(&text).await?;
-        let missing = self
-            .client
-            .query(&statement, &parameters(&key_texts))
-            .await
-            .map_err(|error| failed(&shape.table, error))?;
-        Ok(missing.iter().map(|row| group[row.get::<_, i64>(0) as usize - 1].key.clone()).collect())
-    }
-
-    /// A key changes, and not all of the row is known. Returns the new key if neither row is there.
-    async fn move_key(
-        &mut self,
-        shape: &Shape,
-        update: &PartialUpdate,
-        encoder: &mut KeyEncoder,
-    ) -> Result<Option<Key>> {
-        let Some(new_key) = encoder.key(&update.row) else {
-            return Ok(None);
-        };
-        let there = PartialUpdate { key: new_key.clone(), row: update.row.clone() };
-        let present = present(&update.row);
-        // Keys that are the same value and differ as text (1.0 and 1.00) are of one row, which only takes the new text.
-        if !self.same_keys(shape, &update.key, &new_key).await?
-            && self.update(shape, std::slice::from_ref(&there), &present).await?.is_empty()
-        {
-            self.delete(shape, &[&update.key]).await?;
-            return Ok(None);
-        }
-        let set: Vec<&Written> = shape.columns.iter().filter(|column| present[column.place]).collect();
-        let columns: Vec<&Written> = shape.keys.iter().chain(set.iter().copied()).collect();
-        let (from, typed) = unnest(&columns);
-        let assign =
-            set.iter().zip(&typed[shape.keys.len()..]).map(|(column, typed)| format!("{} = {typed}", column.name));
-        let text =
-            format!("UPDATE {} AS t SET {} FROM {from} WHERE {}", shape.only, list(assign), shape.has_key(&typed));
-        let statement = self.prepared(&text).await?;
-        let (keys, rows) = ([&update.key], [&update.row]);
-        let mut texts = columns_of_keys(&keys, shape.keys.len())?;
-        texts.extend(columns_of(&rows, &set)?);
-        let moved =
-            self.client.execute(&statement, &parameters(&texts)).await.map_err(|error| failed(&shape.table, error))?;
-        Ok((moved == 0).then_some(new_key))
-    }
-
-    /// Whether the server takes two keys for one.
-    async fn same_keys(&mut self, shape: &Shape, a: &Key, b: &Key) -> Result<bool> {
-        let width = shape.keys.len();
-        let columns: Vec<&Written> = shape.keys.iter().chain(&shape.keys).collect();
-        let (from, typed) = unnest(&columns);
-        let (left, right) = typed.split_at(width);
-        let pairs = shape.keys.iter().zip(left.iter().zip(right)).map(|(key, (a, b))| key.same(a, b));
-        let text = format!("SELECT coalesce({}, false) FROM {from}", pairs.collect::<Vec<_>>().join(" AND "));
-        let statement = self.prepared(&text).await?;
-        let (a, b) = ([a], [b]);
-        let mut texts = columns_of_keys(&a, width)?;
-        texts.extend(columns_of_keys(&b, width)?);
-        let row = self.client.query_one(&statement, &parameters(&texts)).await;
-        Ok(row.map_err(|error| failed(&shape.table, error))?.get(0))
-    }
-
     async fn stage_and_upsert(&mut self, shape: &Shape, rows: &[Row]) -> Result<()> {
         let stage = self.stage(shape).await?;
         let statement = format!("COPY {stage} ({}) FROM STDIN", shape.names());
@@ -430,11 +311,6 @@ impl PostgresApplier {
         let _ = self.client.batch_execute(statement).await;
         self.open = was_open;
     }
-}
-
-/// Which cells of a row are there.
-fn present(row: &Row) -> Vec<bool> {
-    row.cells().map(|cell| cell != Cell::Unchanged).collect()
 }
 
 fn parameters<'a>(texts: &'a [Texts<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
