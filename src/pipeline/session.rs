@@ -268,14 +268,17 @@ pub fn refuse_keyless(mut life: Life) -> Life {
 pub fn compare_forms(life: &mut Life) -> Option<PendingAlteration> {
     let name = life.chosen.name().clone();
     let now = life.chosen.source.schema.clone();
-    if matches!(life.at_target, AtTarget::Unknown | AtTarget::Making) {
-        life.takes(now);
-        return None;
+    match life.at_target {
+        AtTarget::Unknown => {
+            life.takes(now);
+            return None;
+        }
+        // Its start brings it into the present form.
+        AtTarget::Making => return None,
+        AtTarget::Found | AtTarget::Made => {}
     }
-    // Columns of another table by the same name are told by their names alone.
     let replaced = life.is_replaced();
-    let taken = if replaced { Arc::new(without_ids(&life.taken)) } else { life.taken.clone() };
-    let plan = match evolve::plan(&taken, &now) {
+    let plan = match evolve::plan(&taken_by_name(life), &now) {
         Err(refusal) => {
             halt(life, refusal.to_string());
             return None;
@@ -312,18 +315,33 @@ pub fn compare_forms(life: &mut Life) -> Option<PendingAlteration> {
 pub fn compare_resynced(life: &mut Life) -> Option<PendingAlteration> {
     let now = life.chosen.source.schema.clone();
     let by_hand = life.chosen.config.on_schema_change == OnSchemaChange::Halt;
-    let known = matches!(life.at_target, AtTarget::Found | AtTarget::Made);
-    let taken = if life.is_replaced() { without_ids(&life.taken) } else { (*life.taken).clone() };
-    match evolve::plan(&taken, &now) {
-        Ok(plan) if known && !by_hand && !plan.alterations.is_empty() => {
-            let table = life.chosen.name().clone();
-            Some(PendingAlteration { table, alterations: plan.alterations, copy_again: false })
-        }
-        _ => {
-            life.takes(now);
-            None
-        }
+    match life.at_target {
+        AtTarget::Unknown => life.takes(now),
+        AtTarget::Making => {}
+        AtTarget::Found | AtTarget::Made => match evolve::plan(&taken_by_name(life), &now) {
+            Ok(plan) if !by_hand && !plan.alterations.is_empty() => {
+                let table = life.chosen.name().clone();
+                return Some(PendingAlteration { table, alterations: plan.alterations, copy_again: false });
+            }
+            _ => life.takes(now),
+        },
     }
+    None
+}
+
+/// The form that the target's table may have been made in, and what brings it into the present one, where an earlier start
+/// ended before it was known to be made.
+pub fn half_made(life: &Life) -> Option<(TableSchema, Vec<Alteration>)> {
+    let evolves = life.at_target == AtTarget::Making && life.chosen.config.on_schema_change == OnSchemaChange::Evolve;
+    let plan = evolve::plan(&taken_by_name(life), &life.chosen.source.schema).ok().filter(|_| evolves)?;
+    let name = life.chosen.target.name.clone();
+    let form = TableSchema { name, foreign_keys: Vec::new(), ..(*life.taken).clone() };
+    Some((form, plan.alterations)).filter(|(_, alterations)| !alterations.is_empty())
+}
+
+/// The form that the target's table has. Columns of another table by the same name are told by their names alone.
+fn taken_by_name(life: &Life) -> Arc<TableSchema> {
+    if life.is_replaced() { Arc::new(without_ids(&life.taken)) } else { life.taken.clone() }
 }
 
 fn without_ids(form: &TableSchema) -> TableSchema {

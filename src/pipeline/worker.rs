@@ -2,8 +2,8 @@
 
 use super::board::Board;
 use rowferry_api::{
-    Applier, Block, BlockStream, Created, Finding, Range, Replaced, Result, Source, TableName, TableReader,
-    TableSchema, Target,
+    Alteration, Applier, Block, BlockStream, Created, ErrorKind, Finding, Range, Replaced, Result, Source, TableName,
+    TableReader, TableSchema, Target,
 };
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,13 +22,23 @@ impl Worker {
     }
 
     /// Creates the table at the target, or finds that the one there fits, and cuts the source's into ranges.
-    /// A table that has rows is replaced range by range of its keys, so that rows that should not be there go.
+    /// A table that has rows is replaced range by range of its keys, so that rows that should not be there go. `half_made`: a
+    /// form that it may have been made in, and what brings it into the present one.
     pub(super) async fn start_table(
         &mut self,
         read: &TableSchema,
         target: &TableSchema,
+        half_made: Option<(TableSchema, Vec<Alteration>)>,
         rows_per_slice: u64,
     ) -> Result<(Created, Vec<Range>)> {
+        if let Some((form, alterations)) = half_made {
+            match self.applier.create(&form).await {
+                Ok(_) => self.applier.alter(target, &alterations).await?,
+                // It has the present form already, or is not ours: the look at it below says which.
+                Err(error) if error.kind() == ErrorKind::Schema => {}
+                Err(error) => return Err(error),
+            }
+        }
         let created = self.applier.create(target).await?;
         let ranges = self.reader.split(read, rows_per_slice, created == Created::Filled).await?;
         Ok((created, ranges))
