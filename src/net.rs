@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use rowferry_api::{
     Cell, Change, Key, KeyEncoder, Op, PartialUpdate, Row, RowBuilder, Step, TableName, TableRows, TableSchema,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
@@ -33,14 +33,21 @@ pub fn row_by_row(changes: &[Change]) -> Vec<Step> {
 }
 
 /// The new keys of rows that change their key and of which some cells come from what the target has. In a slice's window
-/// the target may have a later row under the old key by now, with cells of its own: there they are to be read again.
-pub fn moved_keys(steps: &[Step]) -> Vec<(Arc<TableSchema>, Key)> {
-    let mut moved = Vec::new();
+/// the target may have a later row under the old key by now, with cells of its own: such keys are to be read again.
+/// `is_unsure` says which old keys; what comes from one of those is unsure itself.
+pub fn moved_keys(steps: &[Step], is_unsure: impl Fn(&TableSchema, &Key) -> bool) -> Vec<(Arc<TableSchema>, Key)> {
+    let mut moved: Vec<(Arc<TableSchema>, Key)> = Vec::new();
+    let mut known: HashSet<(&TableName, Key)> = HashSet::new();
     for step in steps {
         let Step::Rows(rows) = step else { continue };
-        let mut keys = KeyEncoder::new(&rows.table.key);
-        let new_keys = rows.updates.iter().filter_map(|update| Some((keys.key(&update.row)?, &update.key)));
-        moved.extend(new_keys.filter(|(new, old)| new != *old).map(|(new, _)| (rows.table.clone(), new)));
+        let (table, mut keys) = (&rows.table, KeyEncoder::new(&rows.table.key));
+        for update in &rows.updates {
+            let Some(new) = keys.key(&update.row).filter(|new| *new != update.key) else { continue };
+            let comes_from_one = known.contains(&(&table.name, update.key.clone())) || is_unsure(table, &update.key);
+            if comes_from_one && known.insert((&table.name, new.clone())) {
+                moved.push((table.clone(), new));
+            }
+        }
     }
     moved
 }

@@ -109,6 +109,11 @@ async fn kill_at_random(target: &str, copy: Option<&Database>) {
         written += writer.await.unwrap();
     }
     println!("{written} transactions written, {KILLS} kills");
+    assert_eq!(
+        source.value("SELECT sum(balance) FROM accounts").await,
+        "100000.00",
+        "the traffic keeps its own promise"
+    );
     rowferry.run_until_caught_up();
     let file = rowferry.path("target.db");
     assert_same(&source, copy.map_or(Target::Sqlite(&file), Target::Postgres)).await;

@@ -243,3 +243,53 @@ async fn an_emptied_target_is_made_again_whole() {
     assert_eq!(ferry.target.value(constraints).await, ferry.source.value(constraints).await);
     assert_eq!(ferry.target.value("SELECT count(*) FROM pg_indexes WHERE indexname = 'a_v2'").await, "1");
 }
+
+/// Rows that were read ahead of the log are read again where they move. That must come to an end while others still move.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_keys_keep_moving_gets_in_step() {
+    let ferry = Ferry::new(
+        "CREATE TABLE moving (id int PRIMARY KEY, big text); ALTER TABLE moving ALTER big SET STORAGE EXTERNAL;
+         INSERT INTO moving SELECT g, repeat(md5(g::text), 80) FROM generate_series(1, 2000) g; ANALYZE",
+        "slice_rows = 100",
+    )
+    .await;
+    let client = ferry.source.client().await;
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let writer = tokio::spawn(async move {
+        let mut moves = 0_u64;
+        while stopped.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty) {
+            let id = 1 + moves * 7919 % 2000;
+            let statement = format!("UPDATE moving SET id = -id WHERE id IN ({id}, -{id})");
+            client.batch_execute(&statement).await.unwrap();
+            moves += 1;
+        }
+        moves
+    });
+    let mut running = ferry.rowferry.spawn_run();
+    running.wait_streaming();
+    drop(stop);
+    println!("{} keys moved", writer.await.unwrap());
+    running.sigterm();
+    ferry.rowferry.run_until_caught_up();
+    ferry.assert_same().await;
+}
+
+/// Killed while it makes tables: one that is made and not yet known to be has to take a new form all the same.
+#[tokio::test]
+async fn tables_that_change_while_they_are_being_made() {
+    const TABLES: u32 = 60;
+    let tables = |each: &str| (0..TABLES).map(|n| each.replace('#', &n.to_string())).collect::<String>();
+    let setup = tables("CREATE TABLE t# (id int PRIMARY KEY); INSERT INTO t# SELECT generate_series(1, 3);");
+    let ferry = Ferry::new(&setup, "").await;
+    for (kill, made) in [6, 18, 30, 42, 54].into_iter().enumerate() {
+        let running = ferry.rowferry.spawn_run();
+        let count = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+        while ferry.target.value(count).await.parse::<u32>().unwrap() < made {
+            tokio::task::yield_now().await;
+        }
+        running.kill9();
+        ferry.source.execute(&tables(&format!("ALTER TABLE t# ADD c{kill} int NOT NULL DEFAULT 1;"))).await;
+    }
+    ferry.rowferry.run_until_caught_up();
+    ferry.assert_same().await;
+}

@@ -8,6 +8,7 @@ use super::filling::Work;
 use super::life::Lives;
 use super::route::touched_keys;
 use crate::net::{moved_keys, net_changes, row_by_row};
+use indexmap::IndexSet;
 use rowferry_api::{
     Applied, Applier, Batch, Change, Error, ErrorKind, Key, Op, Position, Result, Row, Source, Step, TableName,
     TableSchema, Timestamp,
@@ -47,8 +48,14 @@ pub(super) async fn apply(
     source: &dyn Source,
     catalog_version: u64,
 ) -> Result<Outcome> {
-    let attempt =
-        Attempt { applier: &mut *applier, lives, source, catalog_version, again: Vec::new(), dead_letters: Vec::new() };
+    let attempt = Attempt {
+        applier: &mut *applier,
+        lives,
+        source,
+        catalog_version,
+        again: Again::default(),
+        dead_letters: Vec::new(),
+    };
     let result = attempt.run(work).await;
     if result.is_err() {
         // The error at hand says more than one of the rollback would; a lost connection rolls back by itself.
@@ -66,7 +73,7 @@ struct Attempt<'a> {
     lives: &'a Lives,
     source: &'a dyn Source,
     catalog_version: u64,
-    again: Vec<(Arc<TableSchema>, Key)>,
+    again: Again,
     dead_letters: Vec<DeadLetter>,
 }
 
@@ -97,23 +104,25 @@ impl Attempt<'_> {
             position,
             committed_at: work.end.and_then(|end| end.committed_at),
             applied,
-            again: gather(self.again),
+            again: self.again.lists(),
             dead_letters: self.dead_letters,
         })
     }
 
     async fn send(&mut self, steps: Vec<Step>, end: Option<Position>) -> Result<()> {
         // Cells of a row that moved may have come from a later row of its old key.
-        let mut moved = moved_keys(&steps);
-        moved.retain(|(table, _)| self.lives.in_window(&table.name));
+        let is_unsure = |table: &TableSchema, key: &Key| {
+            self.again.holds(&table.name, key) || self.lives.is_unsure(&table.name, key)
+        };
+        let moved = moved_keys(&steps, is_unsure);
         let Applied { missing } = self.applier.apply(&Batch { steps, end }).await?;
-        self.again.extend(missing.into_iter().chain(moved));
+        missing.into_iter().chain(moved).for_each(|(table, key)| self.again.add(&table, key));
         Ok(())
     }
 
     /// Commits what was applied as parts, once what has to be read again is on disk.
     async fn commit(&mut self, position: Option<Position>) -> Result<()> {
-        self.lives.keep(&gather(self.again.clone()), &self.dead_letters, position.as_ref()).await?;
+        self.lives.keep(&self.again.lists(), &self.dead_letters, position.as_ref()).await?;
         if position.is_some() { self.send(Vec::new(), position).await } else { Ok(()) }
     }
 
@@ -154,7 +163,7 @@ impl Attempt<'_> {
         if self.lives.in_window(name) {
             // A state that the source never had, or a row older than the form that the target has taken (NOT NULL since):
             // reading the row again removes what stands in its way, and is refused for good if that is not it.
-            self.again.extend(touched_keys(change).into_iter().map(|key| (change.table.clone(), key)));
+            touched_keys(change).into_iter().for_each(|key| self.again.add(&change.table, key));
             return Ok(());
         }
         if self.source.catalog_version().await? != self.catalog_version {
@@ -184,15 +193,25 @@ fn verb(op: &Op) -> &'static str {
     }
 }
 
-fn gather(keys: Vec<(Arc<TableSchema>, Key)>) -> Vec<(Arc<TableSchema>, Vec<Key>)> {
-    let mut tables: Vec<(Arc<TableSchema>, Vec<Key>)> = Vec::new();
-    for (table, key) in keys {
-        match tables.iter_mut().find(|(have, _)| have.name == table.name) {
-            Some((_, list)) => list.push(key),
-            None => tables.push((table, vec![key])),
+/// Keys to read again, each once, in the order in which they came up.
+#[derive(Default)]
+struct Again(Vec<(Arc<TableSchema>, IndexSet<Key>)>);
+
+impl Again {
+    fn add(&mut self, table: &Arc<TableSchema>, key: Key) {
+        match self.0.iter_mut().find(|(known, _)| known.name == table.name) {
+            Some((_, keys)) => drop(keys.insert(key)),
+            None => self.0.push((table.clone(), IndexSet::from([key]))),
         }
     }
-    tables
+
+    fn holds(&self, table: &TableName, key: &Key) -> bool {
+        self.0.iter().any(|(known, keys)| known.name == *table && keys.contains(key))
+    }
+
+    fn lists(&self) -> Vec<(Arc<TableSchema>, Vec<Key>)> {
+        self.0.iter().map(|(table, keys)| (table.clone(), keys.iter().cloned().collect())).collect()
+    }
 }
 
 /// A row's encoded bytes, for a dead letter.

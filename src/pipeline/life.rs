@@ -6,6 +6,7 @@
 use super::apply::{DeadLetter, encoded};
 use super::forms::Chosen;
 use super::route::touched_keys;
+use super::unsure::Unsure;
 use crate::config::OnBadRow;
 use rowferry_api::{Error, ErrorKind, Key, Position, Range, Result, TableName, TableSchema};
 use rowferry_state::{AtTarget, DeadLetterRecord, SliceRecord, TableRecord, TableState};
@@ -17,6 +18,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const MAX_DEAD_LETTERS: u64 = 100_000;
 /// Keys of one slice of keys.
 const KEYS_PER_SLICE: usize = 1_000;
+/// Slices of keys that were read and are kept until a table is in step.
+const MOST_SETS_READ: usize = 64;
 /// Keys of one table that wait to be read again; beyond that the whole table is.
 const MAX_QUEUED_KEYS: usize = 100_000;
 
@@ -56,6 +59,9 @@ pub struct Life {
     pub gone: bool,
     /// The keys of slices of keys that are not done.
     queued: HashSet<Key>,
+    /// Slices of keys that are done.
+    sets_read: usize,
+    unsure: Unsure,
     /// Secondary indexes and foreign keys are built.
     pub finished: bool,
 }
@@ -101,6 +107,8 @@ impl Life {
             again: false,
             gone: false,
             queued: HashSet::new(),
+            sets_read: 0,
+            unsure: Unsure::default(),
             finished: false,
         }
     }
@@ -114,20 +122,20 @@ impl Life {
                 Ok(Slice { range, done: slice.done, running: false, rows: slice.rows, bytes: slice.bytes })
             })
             .collect::<Result<_>>()?;
+        let queued: HashSet<Key> =
+            slices.iter().filter(|slice| !slice.done).flat_map(|slice| keys_of(&slice.range)).cloned().collect();
+        let high = record.high.clone().map(Position::new);
         Ok(Self {
+            unsure: Unsure::restored(record.state, high.clone(), &queued),
             taken: Arc::new(known_form(&record)?),
             source_id: record.source_id,
             columns_seen: record.columns_seen,
             chosen,
             state: record.state,
             reason: record.reason,
-            high: record.high.map(Position::new),
-            queued: slices
-                .iter()
-                .filter(|slice| !slice.done)
-                .flat_map(|slice| keys_of(&slice.range))
-                .cloned()
-                .collect(),
+            high,
+            queued,
+            sets_read: slices.iter().filter(|slice| slice.done && !keys_of(&slice.range).is_empty()).count(),
             slices,
             rows_copied: record.rows_copied,
             rows_applied: record.rows_applied,
@@ -175,19 +183,63 @@ impl Life {
         self.reason = None;
         self.slices.clear();
         self.queued.clear();
+        self.unsure = Unsure::default();
         self.rows_copied = 0;
         self.finished = false;
         self.again = false;
     }
 
-    /// A part is in the target.
-    pub fn slice_done(&mut self, index: usize, rows: u64, bytes: u64) {
+    /// A part is in the target, read before the source's head was `high`.
+    pub fn slice_done(&mut self, index: usize, rows: u64, bytes: u64, high: &Position) {
         self.rows_copied += rows;
         let slice = &mut self.slices[index];
         (slice.done, slice.running, slice.rows, slice.bytes) = (true, false, rows, bytes);
-        for key in keys_of(&slice.range) {
+        let keys = keys_of(&slice.range);
+        for key in keys {
             self.queued.remove(key);
         }
+        self.sets_read += usize::from(!keys.is_empty());
+        self.unsure.read_again(keys, high);
+        if self.slices.iter().all(|slice| slice.done || matches!(slice.range, Range::Set(_))) {
+            self.unsure.ranges_read(high);
+        }
+    }
+
+    /// All parts are in the target, read before the source's head was `high`.
+    pub fn catches_up(&mut self, high: Position) {
+        self.unsure.ranges_read(&high);
+        self.high = Some(high);
+        self.state = TableState::CatchingUp;
+    }
+
+    /// The log has come to a place that `has_passed` knows of.
+    pub fn passes(&mut self, has_passed: impl Fn(&Position) -> bool) {
+        self.unsure.passes(has_passed);
+    }
+
+    /// The log has passed the last read: the table is as the source's was there.
+    pub fn streams(&mut self) {
+        self.state = TableState::Streaming;
+        self.unsure = Unsure::none();
+        self.slices.retain(|slice| !matches!(slice.range, Range::Set(_)));
+        self.sets_read = 0;
+    }
+
+    /// Lets go of slices of keys that were read, once there are many: under steady traffic there would be ever more of them. Not
+    /// while one is being copied, which knows its place among the others. Returns whether it did.
+    pub fn drop_read_keys(&mut self) -> bool {
+        let is_read = |slice: &Slice| slice.done && matches!(slice.range, Range::Set(_));
+        if self.sets_read <= MOST_SETS_READ || self.slices.iter().any(|slice| slice.running) {
+            return false;
+        }
+        self.slices.retain(|slice| !is_read(slice));
+        self.sets_read = 0;
+        true
+    }
+
+    /// Whether the row of a key may be one that the source does not have where the log stands.
+    pub fn is_unsure(&self, key: &Key) -> bool {
+        self.in_window() && self.unsure.holds(key)
     }
 
     /// Whether all parts are in the target.
@@ -203,6 +255,7 @@ impl Life {
             return first..first;
         }
         let fresh: Vec<Key> = keys.iter().filter(|key| self.queued.insert((*key).clone())).cloned().collect();
+        self.unsure.add(&fresh);
         if self.queued.len() > MAX_QUEUED_KEYS {
             self.again = true;
             self.queued.clear();
@@ -415,6 +468,11 @@ impl Lives {
     /// Whether a table, by its name at the target, may be in a state that the source never had.
     pub fn in_window(&self, target: &TableName) -> bool {
         self.lock().values().any(|life| life.chosen.target.name == *target && life.in_window())
+    }
+
+    /// Whether a row, by its table's name at the target, may be one that the source does not have where the log stands.
+    pub fn is_unsure(&self, target: &TableName, key: &Key) -> bool {
+        self.lock().values().any(|life| life.chosen.target.name == *target && life.is_unsure(key))
     }
 
     /// Whether the configuration lets refused rows of a table, by its name at the target, go.

@@ -3,8 +3,8 @@
 //! Two kinds of jobs write to the target, and never at the same time: *apply* (a batch of the log) and *copy* (ranges of
 //! tables). A range is read later than everything the log has said so far, so the log has to be replayed over it from
 //! before its read; if the log were applied between the read and the write, the write would put old rows over newer
-//! ones. So they take turns: with tables in step, one batch and one range a worker; while nothing is in step yet, ranges
-//! go on until the batch is full.
+//! ones. So they take turns of the same length: with tables in step, one batch, and one range a worker or more; while
+//! nothing is in step yet, ranges go on until the batch is full.
 
 use super::Env;
 use super::apply::{Outcome, apply};
@@ -50,6 +50,27 @@ enum Done {
     Finished(Box<Worker>, TableName, Result<Vec<Finding>>),
 }
 
+/// What copies may start before the log has its turn: a range a worker, and more for as long as the log's last turn took.
+/// Else a log of slow changes would leave a copy no end.
+struct CopyTurn {
+    ranges: usize,
+    until: Instant,
+}
+
+impl CopyTurn {
+    fn new(workers: usize, lasts: Duration) -> Self {
+        Self { ranges: workers, until: Instant::now() + lasts }
+    }
+
+    fn is_over(&self) -> bool {
+        self.ranges == 0 && Instant::now() >= self.until
+    }
+
+    fn take(&mut self) {
+        self.ranges = self.ranges.saturating_sub(1);
+    }
+}
+
 /// The state of one run.
 struct Stream<'a> {
     env: &'a Env,
@@ -63,8 +84,9 @@ struct Stream<'a> {
     workers: Vec<Worker>,
     jobs: JoinSet<Done>,
     copying: usize,
-    /// Copy jobs that may still start before the log has its turn.
-    copies_left: usize,
+    copy_turn: CopyTurn,
+    /// When the target transaction that is being applied was begun.
+    log_turn_since: Option<Instant>,
     /// So much log waits at the source that copies pause until it is caught up.
     catching_up: bool,
     /// A transaction of the target is open for parts of one that is larger than the budget.
@@ -132,7 +154,8 @@ impl<'a> Stream<'a> {
             workers: Vec::new(),
             jobs: JoinSet::new(),
             copying: 0,
-            copies_left: env.config.snapshot_workers,
+            copy_turn: CopyTurn::new(env.config.snapshot_workers, Duration::ZERO),
+            log_turn_since: None,
             catching_up: false,
             target_open: false,
             applied: start.position.clone(),
@@ -282,7 +305,7 @@ impl<'a> Stream<'a> {
         }
         if self.applier.is_some() && !self.target_open && copies_wait {
             if !self.log_is_urgent() {
-                self.copies_left = self.env.config.snapshot_workers;
+                self.copy_turn = CopyTurn::new(self.env.config.snapshot_workers, Duration::ZERO);
             }
             self.dispatch_copies().await?;
         }
@@ -292,6 +315,7 @@ impl<'a> Stream<'a> {
     fn start_apply(&mut self, mut applier: Box<dyn Applier>, work: Work) {
         let (lives, source, version) = (self.env.lives.clone(), self.env.source.clone(), self.catalog_version);
         self.target_open = work.end.is_none();
+        self.log_turn_since.get_or_insert_with(Instant::now);
         self.jobs.spawn(async move {
             let result = apply(&mut *applier, work, &lives, &*source, version).await;
             Done::Applied(applier, Box::new(result))
@@ -300,7 +324,7 @@ impl<'a> Stream<'a> {
 
     /// What to apply now, if it is the log's turn.
     fn next_work(&mut self, copies_wait: bool) -> Option<Work> {
-        if copies_wait && !self.target_open && (!self.log_is_urgent() || self.copies_left > 0) {
+        if copies_wait && !self.target_open && !(self.log_is_urgent() && self.copy_turn.is_over()) {
             return None;
         }
         // In a backlog more follows at once: a commit a handful of rows would cost more than the rows.
@@ -339,7 +363,6 @@ impl<'a> Stream<'a> {
             Done::Applied(applier, outcome) => {
                 let outcome = (*outcome)?;
                 self.applier = Some(applier);
-                self.copies_left = self.env.config.snapshot_workers;
                 self.applied(outcome);
                 Ok(())
             }
@@ -371,6 +394,8 @@ impl<'a> Stream<'a> {
         figures.changes_applied += changes;
         if let Some(position) = outcome.position {
             self.target_open = false;
+            let took = self.log_turn_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+            self.copy_turn = CopyTurn::new(self.env.config.snapshot_workers, took);
             self.last_position_write = Instant::now();
             self.applied = position.clone();
             figures.batches += 1;

@@ -109,11 +109,11 @@ impl Stream<'_> {
 
     /// Gives ranges and indexes to workers, as many as may run and as the log's turn allows.
     pub(super) async fn dispatch_copies(&mut self) -> Result<()> {
-        while self.free_workers() > 0 && self.copies_left > 0 {
+        while self.free_workers() > 0 && !self.copy_turn.is_over() {
             let Some(task) = self.next_copy().or_else(|| self.next_finish()) else { return Ok(()) };
             let worker = self.free_worker().await?;
             self.copying += 1;
-            self.copies_left -= 1;
+            self.copy_turn.take();
             self.spawn(worker, task);
         }
         Ok(())
@@ -163,8 +163,9 @@ impl Stream<'_> {
             Task::Start(name) => {
                 self.copy.starting.insert(name.clone());
                 let again = self.copy.announced.remove(&name);
+                let half_made = session::half_made(life).filter(|_| again);
                 self.jobs.spawn(async move {
-                    let result = worker.start_table(&read, &target, rows_per_slice).await;
+                    let result = worker.start_table(&read, &target, half_made, rows_per_slice).await;
                     Done::Started(Box::new(worker), Started { table: name, form: read, again, result })
                 });
             }
@@ -259,10 +260,11 @@ impl Stream<'_> {
             Err(error) => return self.slice_failed(name, index, error).await,
         };
         self.copy.tries.remove(&(name.clone(), index));
+        let high = self.env.source.head().await?;
         if let Some(life) = self.env.lives.lock().get_mut(name)
             && index < life.slices.len()
         {
-            life.slice_done(index, replaced.rows, replaced.bytes);
+            life.slice_done(index, replaced.rows, replaced.bytes, &high);
         }
         self.evicted(name, &replaced.evicted).await?;
         self.env.lives.save_slices(name, index..index + 1).await
@@ -336,14 +338,25 @@ impl Stream<'_> {
     /// Moves tables on: those whose parts are all copied wait for the log to pass the source's head, and those whose high it
     /// has passed are consistent.
     pub(super) async fn promote(&mut self) -> Result<()> {
-        let (copied, waiting) = {
-            let lives = self.env.lives.lock();
+        let (copied, waiting, fewer) = {
+            let mut lives = self.env.lives.lock();
             let copied: Vec<_> =
                 lives.iter().filter(|(_, life)| life.is_copied()).map(|(name, _)| name.clone()).collect();
+            let mut fewer = Vec::new();
+            for (name, life) in lives.iter_mut().filter(|(_, life)| life.in_window()) {
+                life.passes(|high| self.has_passed(high));
+                if life.drop_read_keys() {
+                    fewer.push(name.clone());
+                }
+            }
             let waits = lives.iter().filter(|(_, life)| life.state == TableState::CatchingUp);
             let waiting: Vec<_> = waits.filter_map(|(name, life)| Some((name.clone(), life.high.clone()?))).collect();
-            (copied, waiting)
+            (copied, waiting, fewer)
         };
+        for name in fewer {
+            self.copy.tries.retain(|(table, _), _| *table != name);
+            self.env.lives.save_anew(&name).await?;
+        }
         for name in copied {
             self.all_copied(&name).await?;
         }
@@ -351,12 +364,13 @@ impl Stream<'_> {
             if !self.has_passed(&high) {
                 continue;
             }
-            if let Some(life) = self.env.lives.lock().get_mut(&name) {
-                life.state = TableState::Streaming;
-                life.slices.retain(|slice| !matches!(slice.range, Range::Set(_)));
+            // A key may have been queued since.
+            let still = |life: &&mut Life| life.state == TableState::CatchingUp && life.high.as_ref() == Some(&high);
+            let is_consistent = self.env.lives.lock().get_mut(&name).filter(still).map(Life::streams).is_some();
+            if is_consistent {
+                tracing::info!(table = %name, high = %high, "consistent");
+                self.env.lives.save_anew(&name).await?;
             }
-            tracing::info!(table = %name, high = %high, "consistent");
-            self.env.lives.save_anew(&name).await?;
         }
         Ok(())
     }
@@ -370,8 +384,7 @@ impl Stream<'_> {
         let high = self.env.source.head().await?;
         if let Some(life) = self.env.lives.lock().get_mut(name).filter(|life| life.is_copied()) {
             tracing::info!(table = %name, rows = life.rows_copied, high = %high, "copied, catching up");
-            life.high = Some(high);
-            life.state = TableState::CatchingUp;
+            life.catches_up(high);
         }
         self.env.lives.save(name).await
     }
