@@ -253,6 +253,11 @@ fn endpoint(
             continue;
         }
         let text = typed::value_text(value, problems)?;
+        let is_size = known.iter().any(|option| option.name == name.get_ref() && option.is_size);
+        if is_size && parse_size(&text).is_none() {
+            problems.push(Problem::new(value.span(), format!("`{}` is not a size", name.get_ref()), SIZE_HELP));
+            continue;
+        }
         values.insert(name.get_ref().clone(), SecretString::from(text));
     }
     for option in known.iter().filter(|option| option.required && !values.contains_key(option.name)) {
@@ -265,17 +270,25 @@ fn endpoint(
     Some(Endpoint { kind: kind_text, options: values, base: base.to_owned() })
 }
 
+/// Bytes from a text like `64MiB`; a bare number is bytes.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.len() - text.trim_start_matches(|char: char| char.is_ascii_digit()).len();
+    let unit: u64 = match text[digits..].trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    text[..digits].parse::<u64>().ok()?.checked_mul(unit)
+}
+
+const SIZE_HELP: &str = "Write a whole number and a unit: \"64MiB\", \"1GiB\".";
+
 fn size(typed: &toml::Spanned<String>, least: u64, problems: &mut Vec<Problem>) -> u64 {
     let text = typed.get_ref().trim();
-    let digits = text.len() - text.trim_start_matches(|char: char| char.is_ascii_digit()).len();
-    let unit: Option<u64> = match text[digits..].trim() {
-        "" | "B" => Some(1),
-        "KiB" => Some(1 << 10),
-        "MiB" => Some(1 << 20),
-        "GiB" => Some(1 << 30),
-        _ => None,
-    };
-    let bytes = unit.and_then(|unit| text[..digits].parse::<u64>().ok()?.checked_mul(unit));
+    let bytes = parse_size(text);
     match bytes {
         Some(bytes) if bytes >= least => bytes,
         Some(_) => {
@@ -287,8 +300,7 @@ fn size(typed: &toml::Spanned<String>, least: u64, problems: &mut Vec<Problem>) 
             0
         }
         None => {
-            let help = "Write a whole number and a unit: \"64MiB\", \"1GiB\".";
-            problems.push(Problem::new(typed.span(), format!("\"{text}\" is not a size"), help));
+            problems.push(Problem::new(typed.span(), format!("\"{text}\" is not a size"), SIZE_HELP));
             0
         }
     }

@@ -1,6 +1,6 @@
 //! The one place that knows connectors by their kind. A new system is a new crate and its lines here.
 
-use crate::config::Endpoint;
+use crate::config::{Endpoint, parse_size};
 use rowferry_api::{Error, ErrorKind, Result, Source, Target};
 use std::fmt;
 use std::sync::Arc;
@@ -30,24 +30,35 @@ pub struct OptionSpec {
     pub name: &'static str,
     /// It has no default.
     pub required: bool,
+    /// It is a number of bytes.
+    pub is_size: bool,
     /// What it is.
     pub help: &'static str,
 }
 
+impl OptionSpec {
+    const fn new(name: &'static str, help: &'static str) -> Self {
+        Self { name, required: false, is_size: false, help }
+    }
+
+    const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    const fn size(self) -> Self {
+        Self { is_size: true, ..self }
+    }
+}
+
 const URL: OptionSpec =
-    OptionSpec { name: "url", required: true, help: "postgres://user:password@host:port/database?sslmode=verify-full" };
-const SLOT: OptionSpec = OptionSpec {
-    name: "slot",
-    required: false,
-    help: "replication slot; made if it is missing; default rowferry_<pipeline>",
-};
-const PUBLICATION: OptionSpec = OptionSpec {
-    name: "publication",
-    required: false,
-    help: "publication; made if it is missing; default rowferry_<pipeline>",
-};
-const PATH: OptionSpec =
-    OptionSpec { name: "path", required: true, help: "the database file, relative to the configuration" };
+    OptionSpec::new("url", "postgres://user:password@host:port/database?sslmode=verify-full").required();
+const SLOT: OptionSpec =
+    OptionSpec::new("slot", "replication slot; made if it is missing; default rowferry_<pipeline>");
+const PUBLICATION: OptionSpec =
+    OptionSpec::new("publication", "publication; made if it is missing; default rowferry_<pipeline>");
+const BACKLOG: OptionSpec =
+    OptionSpec::new("backlog", "unread log from which it is read in large parts; 0 for never; default 64MiB").size();
+const PATH: OptionSpec = OptionSpec::new("path", "the database file, relative to the configuration").required();
 
 /// The kinds that an end can be of.
 pub fn kinds(role: Role) -> Vec<&'static str> {
@@ -60,7 +71,7 @@ pub fn kinds(role: Role) -> Vec<&'static str> {
 /// The options of a kind; `None` if an end cannot be of it.
 pub fn options(role: Role, kind: &str) -> Option<&'static [OptionSpec]> {
     match (role, kind) {
-        (Role::Source, "postgres") => Some(&[URL, SLOT, PUBLICATION]),
+        (Role::Source, "postgres") => Some(&[URL, SLOT, PUBLICATION, BACKLOG]),
         (Role::Target, "postgres") => Some(&[URL]),
         (Role::Target, "sqlite") => Some(&[PATH]),
         _ => None,
@@ -75,6 +86,7 @@ pub fn source(endpoint: &Endpoint, pipeline: &str) -> Result<Arc<dyn Source>> {
             url: required(endpoint, "url")?,
             slot: named("slot"),
             publication: named("publication"),
+            backlog_bytes: endpoint.option("backlog").and_then(parse_size).unwrap_or(rowferry_postgres::BACKLOG_BYTES),
         })?)),
         other => Err(unknown(Role::Source, other)),
     }

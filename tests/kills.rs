@@ -83,7 +83,12 @@ async fn kill_at_random(target: &str, copy: Option<&Database>) {
     let mut random = Random::new();
     let source = Arc::new(Postgres::shared().create_database("kill_source"));
     source.execute(TRAFFIC_TABLES).await;
-    let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, target, "slice_rows = 2000"));
+    // What a killed process left unread is a backlog for the next one, and so is what the copies keep waiting.
+    let config = config::pipeline(&source, target, "slice_rows = 2000");
+    let rowferry = Rowferry::new(
+        BINARY,
+        &config.replacen("kind = \"postgres\", ", "kind = \"postgres\", backlog = \"64KiB\", ", 1),
+    );
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..3u64)
         .map(|writer| tokio::spawn(write(source.clone(), stop.clone(), Random(random.next() ^ writer))))

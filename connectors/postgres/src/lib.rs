@@ -23,8 +23,8 @@ mod tls;
 mod types;
 
 pub use connection::ConnectOptions;
-pub use log_reader::PostgresLogReader;
+pub use log_reader::{LogOptions, PostgresLogReader};
 pub use lsn::Lsn;
-pub use source::{PostgresSource, SourceOptions};
+pub use source::{BACKLOG_BYTES, PostgresSource, SourceOptions};
 pub use table_reader::PostgresTableReader;
 pub use target::{PostgresTarget, TargetOptions};

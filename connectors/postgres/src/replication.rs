@@ -164,18 +164,27 @@ impl ReplicationConnection {
 
     /// Runs START_REPLICATION; returns once rows may come.
     pub(crate) async fn start_streaming(&mut self, command: &str) -> Result<(), Failure> {
+        self.start_rows(command, b'W').await
+    }
+
+    /// Runs COPY TO STDOUT; returns once rows may come.
+    pub(crate) async fn start_copy(&mut self, command: &str) -> Result<(), Failure> {
+        self.start_rows(command, b'H').await
+    }
+
+    async fn start_rows(&mut self, command: &str, answer: u8) -> Result<(), Failure> {
         self.send_command(command).await?;
         loop {
             let frame = self.reader.next().await?;
             match frame.tag {
-                b'W' => {
+                tag if tag == answer => {
                     self.reader.expect_rows();
                     return Ok(());
                 }
                 b'E' => return Err(frame.error()),
                 b'N' | b'S' => {}
                 other => {
-                    let what = format!("the server answered '{}' instead of streaming", other.escape_ascii());
+                    let what = format!("the server answered '{}' instead of rows", other.escape_ascii());
                     return Err(Failure::Protocol(what));
                 }
             }

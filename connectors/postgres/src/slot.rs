@@ -6,7 +6,7 @@ use crate::connection::{ConnectOptions, from_pg};
 use crate::log_reader::lost;
 use crate::lsn::Lsn;
 use crate::settle;
-pub(crate) use holder::{explain as explain_holder, wait_until_free};
+pub(crate) use holder::{claim, explain as explain_holder, wait_until_free};
 use rowferry_api::{Error, ErrorKind, Result};
 use std::time::Duration;
 use tokio_postgres::Client;

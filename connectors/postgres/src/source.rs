@@ -3,7 +3,7 @@
 use crate::catalog::{self, Entry, Which};
 use crate::check::{self, Asked};
 use crate::connection::{ConnectOptions, from_pg};
-use crate::log_reader::PostgresLogReader;
+use crate::log_reader::{LogOptions, PostgresLogReader};
 use crate::lsn::Lsn;
 use crate::publication;
 use crate::replication;
@@ -30,13 +30,19 @@ pub struct SourceOptions {
     pub slot: String,
     /// Publication; made if it is missing.
     pub publication: String,
+    /// From so many bytes of unread log on it is read in large parts; 0: never.
+    pub backlog_bytes: u64,
 }
+
+/// What is a backlog unless somebody says otherwise.
+pub const BACKLOG_BYTES: u64 = 64 << 20;
 
 /// A PostgreSQL server, 12 to 18.
 pub struct PostgresSource {
     connect: ConnectOptions,
     slot: String,
     publication: String,
+    backlog_bytes: u64,
     /// For questions to the catalog; connects when first needed and again when it was lost.
     client: Mutex<Option<Arc<Client>>>,
     /// Transactions below it may have changed a table before the log carried it; `None` once they have ended.
@@ -46,11 +52,12 @@ pub struct PostgresSource {
 impl PostgresSource {
     /// Reads the options. Connects to nothing.
     pub fn new(options: SourceOptions) -> Result<Self> {
-        let SourceOptions { url, slot, publication } = options;
+        let SourceOptions { url, slot, publication, backlog_bytes } = options;
         Ok(Self {
             connect: ConnectOptions::parse(&url)?,
             slot,
             publication,
+            backlog_bytes,
             client: Mutex::default(),
             mark: SyncMutex::default(),
         })
@@ -179,8 +186,13 @@ impl Source for PostgresSource {
     }
 
     async fn open_log(&self, from: &Position, tables: &[Arc<TableSchema>]) -> Result<Box<dyn LogReader>> {
-        let reader = PostgresLogReader::open(&self.connect, &self.slot, &self.publication, from, tables).await?;
-        Ok(Box::new(reader))
+        let options = LogOptions {
+            connect: self.connect.clone(),
+            slot: self.slot.clone(),
+            publication: self.publication.clone(),
+            backlog_bytes: self.backlog_bytes,
+        };
+        Ok(Box::new(PostgresLogReader::open(options, from, tables).await?))
     }
 
     async fn open_tables(&self) -> Result<Box<dyn TableReader>> {

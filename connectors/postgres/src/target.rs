@@ -162,6 +162,8 @@ pub(crate) struct TargetTable {
     /// `schema.table`, quoted.
     pub quoted: String,
     pub partitioned: bool,
+    /// COPY writes it as INSERT does: no rule rewrites it, no policy guards its rows.
+    pub takes_copy: bool,
     pub columns: Vec<TargetColumn>,
 }
 
@@ -210,7 +212,11 @@ pub(crate) async fn look(client: &Client, name: &TableName) -> Result<Option<Tar
     let quoted = quote_table(name);
     let failed = |error| from_pg(format!("look at table {name} in the target"), error);
     let kind = client
-        .query_opt("SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = to_regclass($1::text)", &[&quoted])
+        .query_opt(
+            "SELECT c.relkind = 'p', c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT c.relrowsecurity FROM pg_class c \
+             WHERE c.oid = to_regclass($1::text)",
+            &[&quoted],
+        )
         .await
         .map_err(failed)?;
     let Some(kind) = kind else { return Ok(None) };
@@ -230,5 +236,6 @@ pub(crate) async fn look(client: &Client, name: &TableName) -> Result<Option<Tar
         always_identity: row.get(6),
         equals: row.get(7),
     };
-    Ok(Some(TargetTable { quoted, partitioned: kind.get(0), columns: rows.iter().map(column).collect() }))
+    let columns = rows.iter().map(column).collect();
+    Ok(Some(TargetTable { quoted, partitioned: kind.get(0), takes_copy: kind.get(1), columns }))
 }

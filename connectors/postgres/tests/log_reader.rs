@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use rowferry_api::{Cell, Error, ErrorKind, Event, Key, LogReader, Op, Position, Row, Source, TableName, TableSchema};
-use rowferry_postgres::{ConnectOptions, Lsn, PostgresLogReader, PostgresSource, SourceOptions};
+use rowferry_postgres::{ConnectOptions, LogOptions, Lsn, PostgresLogReader, PostgresSource, SourceOptions};
 use rowferry_testkit::{Database, Postgres};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ impl Log {
 
     fn source(&self) -> PostgresSource {
         let (url, slot) = (self.database.url(), self.slot.clone());
-        PostgresSource::new(SourceOptions { url, slot, publication: "all_tables".into() }).unwrap()
+        PostgresSource::new(SourceOptions { url, slot, publication: "all_tables".into(), backlog_bytes: 0 }).unwrap()
     }
 
     async fn tables(&self) -> Vec<Arc<TableSchema>> {
@@ -60,18 +60,33 @@ impl Log {
         tables: &[Arc<TableSchema>],
         more: &str,
     ) -> Result<PostgresLogReader, Error> {
-        let options = ConnectOptions::parse(&format!("{}{more}", self.database.url())).unwrap();
-        PostgresLogReader::open(&options, &self.slot, "all_tables", from, tables).await
+        PostgresLogReader::open(self.options(more, "all_tables"), from, tables).await
+    }
+
+    fn options(&self, more: &str, publication: &str) -> LogOptions {
+        let connect = ConnectOptions::parse(&format!("{}{more}", self.database.url())).unwrap();
+        LogOptions { connect, slot: self.slot.clone(), publication: publication.into(), backlog_bytes: 0 }
+    }
+
+    /// Reads all that is there as a backlog, in parts of a few bytes.
+    async fn open_backlog(&self, from: &Position, tables: &[Arc<TableSchema>]) -> PostgresLogReader {
+        let options = LogOptions { backlog_bytes: 1, ..self.options("", "all_tables") };
+        PostgresLogReader::open(options, from, tables).await.unwrap()
     }
 
     async fn open(&self, tables: &[Arc<TableSchema>]) -> PostgresLogReader {
         self.try_open(&self.confirmed().await, tables, "").await.unwrap()
     }
 
-    /// What the log says of the transactions so far, one line an event; a last one marks the end.
+    /// What the log says of the transactions so far, one line an event; a last one marks the end. Streamed, and as a backlog.
     async fn events(&self, tables: &[Arc<TableSchema>]) -> String {
+        let from = self.confirmed().await;
         let mut reader = self.open(tables).await;
-        self.rest(&mut reader).await
+        let events = self.rest(&mut reader).await;
+        drop(reader);
+        let mut reader = self.open_backlog(&from, tables).await;
+        assert_eq!(self.rest(&mut reader).await, events, "as a backlog");
+        events
     }
 
     async fn rest(&self, reader: &mut PostgresLogReader) -> String {
@@ -439,8 +454,9 @@ async fn a_key_that_the_log_does_not_carry_is_an_error_that_names_the_table() {
         assert!(error.to_string().contains(names) && error.hint_text().is_some(), "{error}");
     }
     // Nobody asked for it with that key: it passes.
+    let start = log.source().head().await.unwrap();
     log.execute("UPDATE t SET email = 'c'").await;
-    let mut reader = eventually(async || log.try_open(&log.confirmed().await, &[], "").await).await;
+    let mut reader = eventually(async || log.try_open(&start, &[], "").await).await;
     assert!(log.rest(&mut reader).await.contains("update t (1) to (1, c)"));
 }
 
@@ -465,8 +481,7 @@ async fn publications_with_odd_names_are_found() {
     log.execute(&format!("CREATE PUBLICATION \"{}\" FOR TABLE t", name.replace('"', "\"\""))).await;
     let from = log.source().head().await.unwrap();
     log.execute("INSERT INTO t VALUES (1)").await;
-    let options = ConnectOptions::parse(&log.database.url()).unwrap();
-    let mut reader = PostgresLogReader::open(&options, &log.slot, name, &from, &log.tables().await).await.unwrap();
+    let mut reader = PostgresLogReader::open(log.options("", name), &from, &log.tables().await).await.unwrap();
     let mut events = Vec::new();
     while !events.iter().any(|event| matches!(event, Event::Commit { .. })) {
         reader.next(&mut events).await.unwrap();
@@ -735,9 +750,8 @@ async fn a_slot_that_the_server_gave_up_is_lost() {
 #[tokio::test]
 async fn a_publication_that_is_not_there_is_named() {
     let log = Log::new("CREATE TABLE t (id int PRIMARY KEY)").await;
-    let options = ConnectOptions::parse(&log.database.url()).unwrap();
     let from = log.confirmed().await;
-    let mut reader = PostgresLogReader::open(&options, &log.slot, "missing", &from, &[]).await.unwrap();
+    let mut reader = PostgresLogReader::open(log.options("", "missing"), &from, &[]).await.unwrap();
     log.execute("INSERT INTO t VALUES (1)").await;
     let error = loop {
         if let Err(error) = reader.next(&mut Vec::new()).await {
@@ -785,4 +799,129 @@ async fn a_server_that_ends_is_unreachable_and_the_log_goes_on_after_it() {
         said += "\n";
     }
     assert!(said.contains("insert t (3)"), "{said}");
+}
+
+fn commits(events: &[Event]) -> Vec<Position> {
+    let position = |event: &Event| match event {
+        Event::Commit { position, .. } => Some(position.clone()),
+        _ => None,
+    };
+    events.iter().filter_map(position).collect()
+}
+
+impl Log {
+    async fn copies(&self) -> String {
+        self.database
+            .value("SELECT count(*) FROM pg_replication_slots WHERE temporary AND database = current_database()")
+            .await
+    }
+}
+
+/// Read in parts of a few bytes, each a transaction or two: all of it, once, and then what comes after it.
+#[tokio::test]
+async fn a_backlog_is_read_in_parts_and_the_stream_goes_on_after_it() {
+    // Of its own, so that nothing but this is in the log.
+    let server = Postgres::start(&[]);
+    let log = Log::on(&server, "CREATE TABLE t (id int PRIMARY KEY, v text)").await;
+    let (from, tables) = (log.confirmed().await, log.tables().await);
+    let each = "INSERT INTO t VALUES (i, 'a'); UPDATE t SET v = 'b' WHERE t.id = i; COMMIT;";
+    log.execute(&format!("DO $$ BEGIN FOR i IN 1..400 LOOP {each} END LOOP; END $$")).await;
+    log.execute("BEGIN; INSERT INTO t VALUES (1000, 'undone'); ROLLBACK").await;
+    let mut streamed = Vec::new();
+    let mut reader = log.open(&tables).await;
+    while commits(&streamed).len() < 400 {
+        reader.next(&mut streamed).await.unwrap();
+    }
+    drop(reader);
+
+    let options = LogOptions { backlog_bytes: 2_000, ..log.options("", "all_tables") };
+    let mut reader = PostgresLogReader::open(options, &from, &tables).await.unwrap();
+    assert_eq!(log.copies().await, "1");
+    let mut events = Vec::new();
+    let mut parts = 0;
+    while commits(&events).len() < 400 {
+        let before = events.len();
+        reader.next(&mut events).await.unwrap();
+        parts += events[before..].iter().filter(|event| matches!(event, Event::Heartbeat { .. })).count();
+    }
+    assert!(parts >= 2, "{parts} parts");
+    assert_eq!(commits(&events), commits(&streamed));
+    assert!(events.iter().all(|event| !matches!(event, Event::Commit { is_late: false, .. })));
+    assert_eq!(log.confirmed().await, from, "nothing was confirmed");
+
+    // What comes now is streamed, and the copy of the slot goes with its connection.
+    let rest = log.rest(&mut reader).await;
+    assert_eq!(rest, "", "all of it was read before");
+    log.execute("INSERT INTO t VALUES (500, 'after')").await;
+    assert!(log.rest(&mut reader).await.contains("500"));
+    assert_eq!(log.copies().await, "0");
+    assert_eq!(log.confirmed().await, from);
+}
+
+/// A position in the middle of what the slot holds: the copy starts there.
+#[tokio::test]
+async fn a_backlog_starts_where_the_reader_stands() {
+    let log = Log::new("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let (start, tables) = (log.confirmed().await, log.tables().await);
+    log.execute("INSERT INTO t VALUES (1)").await;
+    log.execute("INSERT INTO t VALUES (2)").await;
+    let mut events = Vec::new();
+    let mut reader = log.open_backlog(&start, &tables).await;
+    while commits(&events).is_empty() {
+        reader.next(&mut events).await.unwrap();
+    }
+    let first = commits(&events)[0].clone();
+    drop(reader);
+    let mut reader = log.open_backlog(&first, &tables).await;
+    let rest = log.rest(&mut reader).await;
+    assert!(!rest.contains("insert t (1)") && rest.contains("insert t (2)"), "{rest}");
+}
+
+/// The slot follows what is confirmed, part by part, and never what was only read.
+#[tokio::test]
+async fn a_slot_is_released_as_its_backlog_is_confirmed() {
+    let log = Log::new("CREATE TABLE t (id int PRIMARY KEY, v text)").await;
+    let (from, tables) = (log.confirmed().await, log.tables().await);
+    for id in 0..30 {
+        log.execute(&format!("INSERT INTO t VALUES ({id}, repeat('x', 1000))")).await;
+    }
+    let mut reader = log.open_backlog(&from, &tables).await;
+    let mut events = Vec::new();
+    while commits(&events).len() < 10 {
+        reader.next(&mut events).await.unwrap();
+    }
+    assert_eq!(log.confirmed().await, from);
+    let confirmed = commits(&events)[5].clone();
+    reader.confirm(&confirmed).unwrap();
+    while commits(&events).len() < 30 {
+        reader.next(&mut events).await.unwrap();
+    }
+    while log.confirmed().await == from {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(log.confirmed().await, confirmed);
+}
+
+#[tokio::test]
+async fn a_backlog_that_is_being_read_is_not_read_by_another() {
+    let log = Log::new("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let from = log.confirmed().await;
+    log.execute("INSERT INTO t VALUES (1)").await;
+    let reader = log.open_backlog(&from, &[]).await;
+    let error = log.try_open(&from, &[], "").await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    assert!(error.to_string().contains(&log.slot), "{error}");
+    drop(reader);
+    log.try_open(&from, &[], "").await.unwrap();
+}
+
+/// Without room for a second slot the backlog is streamed.
+#[tokio::test]
+async fn a_backlog_without_a_free_slot_is_streamed() {
+    let server = Postgres::start(&[("max_replication_slots", "1")]);
+    let log = Log::on(&server, "CREATE TABLE t (id int PRIMARY KEY)").await;
+    let from = log.confirmed().await;
+    log.execute("INSERT INTO t VALUES (1)").await;
+    let mut reader = log.open_backlog(&from, &log.tables().await).await;
+    assert!(log.rest(&mut reader).await.contains("insert t (1)"));
 }

@@ -30,7 +30,12 @@ impl Ferry {
     }
 
     async fn form(&self, name: &str) -> Arc<TableSchema> {
-        let options = SourceOptions { url: self.source.url(), slot: "unused".into(), publication: "unused".into() };
+        let options = SourceOptions {
+            url: self.source.url(),
+            slot: "unused".into(),
+            publication: "unused".into(),
+            backlog_bytes: 0,
+        };
         let tables = PostgresSource::new(options).unwrap().tables().await.unwrap();
         let name = TableName::new("public", name);
         tables.into_iter().find(|table| table.schema.name == name).unwrap().schema
@@ -96,7 +101,7 @@ fn key(cells: &str) -> Key {
 }
 
 fn nothing(table: &Arc<TableSchema>) -> TableRows {
-    TableRows { table: table.clone(), deletes: Vec::new(), updates: Vec::new(), upserts: Vec::new() }
+    TableRows::new(table.clone())
 }
 
 fn upserts(table: &Arc<TableSchema>, rows: &[&str]) -> Step {
@@ -142,6 +147,29 @@ async fn a_key_that_only_changes_its_text_keeps_its_row() {
     let step = updates(&t, &[("1.0", "1.00 ?"), ("2", "3 ?"), ("4", "5 ?"), ("8", "9 ?")]);
     assert_eq!(apply(&mut applier, vec![step], Some("1")).await.unwrap(), ["('9')"]);
     assert_eq!(ferry.rows("SELECT * FROM t ORDER BY k").await, ["1.00 a", "3 b", "5 e"]);
+}
+
+#[tokio::test]
+async fn many_new_rows_are_copied_and_one_that_is_there_is_an_error_that_leaves_nothing() {
+    let table = "CREATE TABLE t (k int PRIMARY KEY, v text, w text)";
+    let ferry = Ferry::new(table, &format!("{table}; INSERT INTO t VALUES (300, 'old', 'old')")).await;
+    let (t, mut applier) = (ferry.form("t").await, ferry.applier().await);
+    let cells: Vec<String> = (0..500).map(|k| format!("{k} a\\b -")).collect();
+    let inserts = |range: std::ops::Range<usize>| {
+        Step::Rows(TableRows {
+            inserts: cells[range].iter().map(|cells| row(cells)).collect(),
+            ..TableRows::new(t.clone())
+        })
+    };
+    apply(&mut applier, vec![inserts(0..200)], Some("1")).await.unwrap();
+    let error = apply(&mut applier, vec![inserts(200..400)], Some("2")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unique, "{error}");
+    assert_eq!(ferry.rows("SELECT count(*), max(k) FROM t").await, ["201 300"]);
+    let mut any =
+        TableRows { inserts: cells[200..400].iter().map(|cells| row(cells)).collect(), ..TableRows::new(t.clone()) };
+    any.expect_any();
+    apply(&mut applier, vec![Step::Rows(any)], Some("2")).await.unwrap();
+    assert_eq!(ferry.rows("SELECT count(*), sum(k), min(v), max(v), count(w) FROM t").await, [r"400 79800 a\b a\b 0"]);
 }
 
 /// A row that moves takes its unknown cells with it, also over a row that a range brought under the new key, and whatever

@@ -122,9 +122,14 @@ pub(super) struct Forms {
 }
 
 impl Forms {
-    pub(super) fn new(client: Client, options: ConnectOptions, given: &[Arc<TableSchema>]) -> Self {
+    pub(super) fn new(client: Arc<Client>, options: ConnectOptions, given: &[Arc<TableSchema>]) -> Self {
         let given = given.iter().map(|table| (table.name.clone(), table.clone())).collect();
-        Self { client: Arc::new(client), options, given, forms: HashMap::new() }
+        Self { client, options, given, forms: HashMap::new() }
+    }
+
+    /// The connection that tables are looked up on.
+    pub(super) fn client(&self) -> Arc<Client> {
+        self.client.clone()
     }
 
     /// How many cells a table's rows have.

@@ -9,9 +9,12 @@ use rowferry_api::{Error, ErrorKind, Result};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 /// How often the server is asked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a reader that is gone may leave its claim behind.
+const CLAIM_WITHIN: Duration = Duration::from_secs(5);
 /// By default a server hangs up on a silent client after a minute.
 const LEFT_OVER_FOR: Duration = Duration::from_secs(75);
 /// Updates may still be on their way from a client that is gone: one look may see them, not several.
@@ -73,6 +76,22 @@ fn taken(name: &str, holder: &Holder) -> Error {
         "Stop the other client, or name another `slot`. A connection that is only left over can be ended: SELECT \
          pg_terminate_backend({pid});"
     ))
+}
+
+/// Keeps other readers of ours away from a slot as long as the connection lives: a slot is not held at the server while a
+/// backlog of it is read. One that is held so is [`Busy`](rowferry_api::ErrorKind::Busy).
+pub(crate) async fn claim(client: &Client, name: &str) -> Result<()> {
+    let lock = format!("SET lock_timeout = {}", CLAIM_WITHIN.as_millis());
+    client.batch_execute(&lock).await.map_err(|error| from_pg("set lock_timeout", error))?;
+    let claim = "SELECT pg_advisory_lock(hashtextextended('rowferry reads slot ' || $1, 0))";
+    match client.query(claim, &[&name]).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            let what = format!("use slot \"{name}\": another rowferry reads its backlog");
+            Err(Error::new(ErrorKind::Busy, what).hint("Stop the other one, or name another `slot`."))
+        }
+        Err(error) => Err(from_pg(format!("claim slot \"{name}\""), error)),
+    }
 }
 
 /// What a refusal means: somebody took the slot since it was looked at.

@@ -211,17 +211,29 @@ impl PostgresApplier {
             self.delete(&shape, &keys.iter().collect::<Vec<_>>()).await?;
         }
         self.updates(&shape, rows, applied).await?;
-        if rows.upserts.len() >= STAGE_FROM {
-            return self.stage_and_upsert(&shape, &rows.upserts).await;
+        let copies = rows.inserts.len() >= STAGE_FROM && shape.takes_copy;
+        let (new, others): (&[Row], &[Row]) = if copies { (&rows.inserts, &[]) } else { (&[], &rows.inserts) };
+        self.upsert(&shape, &rows.upserts.iter().chain(others).collect::<Vec<_>>()).await?;
+        if !new.is_empty() {
+            self.copy_rows(&shape, &shape.table, new.iter()).await?;
         }
-        if rows.upserts.is_empty() {
+        Ok(())
+    }
+
+    async fn upsert(&mut self, shape: &Shape, rows: &[&Row]) -> Result<()> {
+        if rows.is_empty() {
             return Ok(());
+        }
+        if rows.len() >= STAGE_FROM {
+            let stage = self.stage(shape).await?;
+            self.copy_rows(shape, &stage, rows.iter().copied()).await?;
+            let upsert = shape.upsert(&format!("SELECT {} FROM {stage}", shape.names()));
+            return self.client.batch_execute(&upsert).await.map_err(|error| failed(&shape.table, error));
         }
         let columns: Vec<&Written> = shape.columns.iter().collect();
         let (from, typed) = unnest(&columns);
         let statement = self.prepared(&shape.upsert(&format!("SELECT {} FROM {from}", typed.join(", ")))).await?;
-        let upserts: Vec<&Row> = rows.upserts.iter().collect();
-        let texts = columns_of(&upserts, &columns)?;
+        let texts = columns_of(rows, &columns)?;
         self.client
             .execute(&statement, &parameters(&texts))
             .await
@@ -251,9 +263,9 @@ impl PostgresApplier {
             .map_err(|error| failed(&shape.table, error))
     }
 
-    async fn stage_and_upsert(&mut self, shape: &Shape, rows: &[Row]) -> Result<()> {
-        let stage = self.stage(shape).await?;
-        let statement = format!("COPY {stage} ({}) FROM STDIN", shape.names());
+    /// Sends rows by COPY into a table.
+    async fn copy_rows<'a>(&self, shape: &Shape, into: &str, rows: impl Iterator<Item = &'a Row>) -> Result<()> {
+        let statement = format!("COPY {into} ({}) FROM STDIN", shape.names());
         let error = |error| failed(&shape.table, error);
         let sink = self.client.copy_in::<_, Bytes>(statement.as_str()).await.map_err(error)?;
         let mut sink = std::pin::pin!(sink);
@@ -268,8 +280,7 @@ impl PostgresApplier {
         if !buffer.is_empty() {
             sink.send(buffer.freeze()).await.map_err(error)?;
         }
-        sink.as_mut().finish().await.map_err(error)?;
-        self.client.batch_execute(&shape.upsert(&format!("SELECT {} FROM {stage}", shape.names()))).await.map_err(error)
+        sink.as_mut().finish().await.map(drop).map_err(error)
     }
 
     /// An empty temporary table of the columns that are written.

@@ -32,6 +32,8 @@ pub(super) struct Shape {
     pub table: String,
     /// The table without those that inherit from it, for statements that read or change rows that are there.
     pub only: String,
+    /// COPY writes it as INSERT does.
+    pub takes_copy: bool,
     /// In the order of a row's cells; columns that the target has dropped since are left out.
     pub columns: Vec<Written>,
     /// In key order.
@@ -60,7 +62,7 @@ impl Shape {
             )
         })?;
         let columns = (0..form.columns.len()).filter_map(written).collect();
-        Ok(Self { table: target.quoted.clone(), only: target.only(), columns, keys })
+        Ok(Self { table: target.quoted.clone(), only: target.only(), takes_copy: target.takes_copy, columns, keys })
     }
 
     pub(super) fn names(&self) -> String {

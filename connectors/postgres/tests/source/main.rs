@@ -21,7 +21,7 @@ struct Shop {
 }
 
 fn source_of(url: String, name: &str) -> PostgresSource {
-    PostgresSource::new(SourceOptions { url, slot: name.into(), publication: name.into() }).unwrap()
+    PostgresSource::new(SourceOptions { url, slot: name.into(), publication: name.into(), backlog_bytes: 0 }).unwrap()
 }
 
 impl Shop {
