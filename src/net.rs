@@ -29,7 +29,19 @@ pub fn row_by_row(changes: &[Change]) -> Vec<Step> {
         net.add(change);
         net.flush();
     }
+    expect_any(&mut net.steps, |_| true);
     net.steps
+}
+
+/// Lets rows that the source took for new ones be there already, in these tables.
+pub fn expect_any(steps: &mut [Step], of: impl Fn(&TableName) -> bool) {
+    for step in steps {
+        if let Step::Rows(rows) = step
+            && of(&rows.table.name)
+        {
+            rows.expect_any();
+        }
+    }
 }
 
 /// The new keys of rows that change their key and of which some cells come from what the target has. In a slice's window
@@ -74,6 +86,8 @@ struct Table<'a> {
 /// What one key comes to.
 enum Pending {
     Delete,
+    /// A row that was not there before, as the source took it for a new one.
+    Insert(Row),
     Upsert(Row),
     Update(Row),
     /// The row goes to another key with cells that are not known here.
@@ -110,7 +124,11 @@ impl<'a> Net<'a> {
         let table = self.table(&change.table);
         match &change.op {
             Op::Insert(row) => match self.tables[table].keys.key(row) {
-                Some(key) => self.put(table, key, Pending::Upsert(row.clone())),
+                Some(key) => {
+                    let is_new = !self.tables[table].rows.contains_key(&key);
+                    let pending = if is_new { Pending::Insert } else { Pending::Upsert };
+                    self.put(table, key, pending(row.clone()));
+                }
                 None => self.keyless(table, row),
             },
             Op::Update { key, after } => self.update(table, key, after),
@@ -131,9 +149,11 @@ impl<'a> Net<'a> {
             }
         };
         let moves = new_key != *key;
-        let whole = match self.tables[table].rows.get(key) {
+        let known = self.tables[table].rows.get(key);
+        let stays_new = !moves && matches!(known, Some(Pending::Insert(_)));
+        let whole = match known {
             _ if !after.is_partial() => after,
-            Some(Pending::Upsert(before)) => merge(&mut self.builder, before, &after),
+            Some(Pending::Insert(before) | Pending::Upsert(before)) => merge(&mut self.builder, before, &after),
             _ if moves => return self.move_unknown(table, key, new_key, after),
             Some(Pending::Update(before)) => {
                 let cells = merge(&mut self.builder, before, &after);
@@ -149,7 +169,8 @@ impl<'a> Net<'a> {
         if moves {
             self.put(table, key.clone(), Pending::Delete);
         }
-        self.put(table, new_key, Pending::Upsert(whole));
+        let pending = if stays_new { Pending::Insert } else { Pending::Upsert };
+        self.put(table, new_key, pending(whole));
     }
 
     /// Stands beside other rows of the step as long as neither of its keys is among them.
@@ -165,7 +186,7 @@ impl<'a> Net<'a> {
     /// A row that does not say which it is cannot be netted; it is not dropped, the target has to refuse it.
     fn keyless(&mut self, table: usize, row: &Row) {
         self.flush();
-        let mut rows = no_rows(self.tables[table].form);
+        let mut rows = TableRows::new(self.tables[table].form.clone());
         rows.upserts.push(row.clone());
         self.steps.push(Step::Rows(rows));
     }
@@ -229,10 +250,11 @@ impl<'a> Net<'a> {
     fn flush(&mut self) {
         for place in self.touched.drain(..) {
             let table = &mut self.tables[place];
-            let mut rows = no_rows(table.form);
+            let mut rows = TableRows::new(table.form.clone());
             for (key, pending) in table.rows.drain(..) {
                 match pending {
                     Pending::Delete => rows.deletes.push(key),
+                    Pending::Insert(row) => rows.inserts.push(row),
                     Pending::Upsert(row) => rows.upserts.push(row),
                     Pending::Update(row) | Pending::Move(row) => rows.updates.push(PartialUpdate { key, row }),
                     Pending::Arrival => {}
@@ -241,10 +263,6 @@ impl<'a> Net<'a> {
             self.steps.push(Step::Rows(rows));
         }
     }
-}
-
-fn no_rows(form: &Arc<TableSchema>) -> TableRows {
-    TableRows { table: form.clone(), deletes: Vec::new(), updates: Vec::new(), upserts: Vec::new() }
 }
 
 /// The later row, with the earlier one's cells where it has none.

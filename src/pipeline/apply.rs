@@ -7,7 +7,7 @@
 use super::filling::Work;
 use super::life::Lives;
 use super::route::touched_keys;
-use crate::net::{moved_keys, net_changes, row_by_row};
+use crate::net::{expect_any, moved_keys, net_changes, row_by_row};
 use indexmap::IndexSet;
 use rowferry_api::{
     Applied, Applier, Batch, Change, Error, ErrorKind, Key, Op, Position, Result, Row, Source, Step, TableName,
@@ -80,11 +80,20 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn run(mut self, work: Work) -> Result<Outcome> {
         let position = work.end.as_ref().map(|end| end.position.clone());
-        let steps = net_changes(&work.changes);
+        let mut steps = net_changes(&work.changes);
+        expect_any(&mut steps, |table| self.lives.in_window(table));
+        let has_inserts = steps.iter().any(|step| matches!(step, Step::Rows(rows) if !rows.inserts.is_empty()));
         // A partial update may find no row: that must be known before the commit.
         let at_once = steps.iter().all(|step| !matches!(step, Step::Rows(rows) if !rows.updates.is_empty()));
         let end = if at_once { position.clone() } else { None };
-        match self.send(steps, end.clone()).await {
+        let mut sent = self.send(steps, end.clone()).await;
+        if has_inserts && matches!(&sent, Err(error) if error.kind() == ErrorKind::Unique) {
+            // Somebody else may have put a row there: it is written over.
+            let mut steps = net_changes(&work.changes);
+            expect_any(&mut steps, |_| true);
+            sent = self.send(steps, end.clone()).await;
+        }
+        match sent {
             Ok(()) if end.is_some() => {}
             Ok(()) => self.commit(position.clone()).await?,
             Err(error) if refuses_rows(&error) => {

@@ -22,7 +22,7 @@ pub enum Step {
     Truncate(Vec<Arc<TableSchema>>),
 }
 
-/// Net changes of one table: each key stands in one of the three lists only. Apply deletes, then updates, then upserts.
+/// Net changes of one table: each key stands in one of the lists only. Apply deletes, then updates, then upserts, then inserts.
 #[derive(Debug, Clone)]
 pub struct TableRows {
     /// The form that the rows' cells follow, with the target's names. A column of it that the target's table no longer
@@ -34,6 +34,21 @@ pub struct TableRows {
     pub updates: Vec<PartialUpdate>,
     /// Rows to write whole, whether they are there or not. No cell is unchanged.
     pub upserts: Vec<Row>,
+    /// Rows to write whole that the target does not have, as far as the source's log can tell: one that is there may be
+    /// written over, or be an error of [`ErrorKind::Unique`](crate::ErrorKind::Unique). No cell is unchanged.
+    pub inserts: Vec<Row>,
+}
+
+impl TableRows {
+    /// No changes of a table.
+    pub fn new(table: Arc<TableSchema>) -> Self {
+        Self { table, deletes: Vec::new(), updates: Vec::new(), upserts: Vec::new(), inserts: Vec::new() }
+    }
+
+    /// The same, for a target that may have any of the rows.
+    pub fn expect_any(&mut self) {
+        self.upserts.append(&mut self.inserts);
+    }
 }
 
 /// A change of a row of which some cells are not known.

@@ -40,8 +40,10 @@ fn table_rows(writer: &mut Writer, rows: &TableRows, applied: &mut Applied) -> R
             }
         }
     }
-    if !rows.upserts.is_empty() {
-        upsert(connection, &plan, &rows.upserts, &mut scratch)?;
+    for rows in [&rows.upserts, &rows.inserts] {
+        if !rows.is_empty() {
+            upsert(connection, &plan, rows, &mut scratch)?;
+        }
     }
     Ok(())
 }

@@ -71,7 +71,7 @@ pub fn key(cells: &[&str]) -> Key {
 }
 
 pub fn rows(table: &TableSchema, deletes: Vec<Key>, updates: Vec<PartialUpdate>, upserts: Vec<Row>) -> Step {
-    Step::Rows(TableRows { table: Arc::new(table.clone()), deletes, updates, upserts })
+    Step::Rows(TableRows { deletes, updates, upserts, ..TableRows::new(Arc::new(table.clone())) })
 }
 
 pub fn batch(steps: Vec<Step>, end: Option<&str>) -> Batch {
