@@ -156,6 +156,17 @@ impl Postgres {
         self.own().folder.join("ca.crt")
     }
 
+    /// The data directory. Private servers only; while the server is stopped a caller may put a copy in its place.
+    pub fn data_dir(&self) -> PathBuf {
+        self.own().folder.join("data")
+    }
+
+    /// The process id of the server's first process. Private servers only, while it runs.
+    pub fn pid(&self) -> u32 {
+        let file = fs::read_to_string(self.data_dir().join("postmaster.pid")).expect("read postmaster.pid");
+        file.lines().next().and_then(|line| line.trim().parse().ok()).expect("a process id in postmaster.pid")
+    }
+
     /// What the server has logged so far. Private servers only.
     pub fn log(&self) -> String {
         log_of(&self.own().folder)
@@ -182,7 +193,12 @@ impl Postgres {
         assert!(pg_ctl(&self.own().folder, &["-w", "-m", "immediate", "stop"]), "kill PostgreSQL: {}", self.log());
     }
 
-    /// Starts the server after [`kill`](Self::kill), on the same port.
+    /// Stops the server as an operator would; [`start_again`](Self::start_again) starts it. Private servers only.
+    pub fn stop(&self) {
+        assert!(pg_ctl(&self.own().folder, &["-w", "-m", "fast", "stop"]), "stop PostgreSQL: {}", self.log());
+    }
+
+    /// Starts the server after [`kill`](Self::kill) or [`stop`](Self::stop), on the same port.
     pub fn start_again(&self) {
         assert!(pg_ctl(&self.own().folder, &["-w", "start"]), "start PostgreSQL again: {}", self.log());
     }
