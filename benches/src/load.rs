@@ -64,6 +64,11 @@ pub(crate) fn table(rows: u64) -> Load {
     }
 }
 
+/// Inserts one row; its parameter is the id.
+pub(crate) fn insert_one() -> String {
+    format!("INSERT INTO t SELECT id, {} FROM (VALUES ($1::bigint)) given (id)", cells("id", "0"))
+}
+
 /// Ten new rows a transaction.
 pub(crate) fn inserts(changes: u64) -> Load {
     let insert = format!(

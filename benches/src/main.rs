@@ -6,11 +6,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod drain;
+mod growth;
+mod latency;
 mod load;
 mod measure;
+mod memory;
+mod read;
 mod replay;
 mod report;
 mod servers;
+mod snapshot;
 
 use clap::Parser;
 use report::Figure;
@@ -55,6 +60,11 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("drain-updates-1", |plan| Box::pin(drain::updates_1(plan))),
     ("drain-hot-keys", |plan| Box::pin(drain::hot_keys(plan))),
     ("drain-deletes", |plan| Box::pin(drain::deletes(plan))),
+    ("snapshot", |plan| Box::pin(snapshot::snapshot(plan))),
+    ("read", |plan| Box::pin(read::read(plan))),
+    ("latency", |plan| Box::pin(latency::latency(plan))),
+    ("memory", |plan| Box::pin(memory::idle(plan))),
+    ("growth", |plan| Box::pin(growth::growth(plan))),
     ("wide", |plan| Box::pin(drain::wide(plan))),
     ("large-values", |plan| Box::pin(drain::large_values(plan))),
 ];
@@ -97,6 +107,7 @@ async fn main() -> ExitCode {
         }
         println!("({name} took {:.0} s)\n", began.elapsed().as_secs_f64());
     }
+    all.extend(memory::peak(&all));
     report::print(&all);
     if let Some(path) = &args.json {
         report::write_json(path, &all);

@@ -43,6 +43,11 @@ pub(crate) fn cpu_of_process(pid: u32) -> f64 {
     stat(pid).map_or(0.0, |stat| stat.own_ticks as f64 / TICKS_PER_SECOND)
 }
 
+/// CPU seconds of this process's children that have ended and were waited for.
+pub(crate) fn cpu_of_ended_children() -> f64 {
+    stat(std::process::id()).map_or(0.0, |stat| stat.children_ticks as f64 / TICKS_PER_SECOND)
+}
+
 /// CPU seconds of a process, of all that descend from it, and of its children that have ended.
 pub(crate) fn cpu_of_tree(root: u32) -> f64 {
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -53,6 +53,8 @@ pub(crate) struct Replay {
     load: Load,
     row_bytes: f64,
     expected: String,
+    /// The source's log reaches to here once the backlog is made.
+    end_lsn: String,
     /// Held open, each with a transaction.
     _open: Vec<Client>,
 }
@@ -75,11 +77,11 @@ impl Replay {
         }
         source.execute(&format!("CREATE PUBLICATION bench FOR TABLE {}, done", load.tables.join(", "))).await;
         let postgres = format!("{{ kind = \"postgres\", url = \"{}\" }}", copy.url());
-        let to_postgres = pipeline(binary, source, Who::Rowferry, &postgres);
+        let to_postgres = pipeline(binary, source, Who::Rowferry, &postgres, "");
         to_postgres.run_until_caught_up();
         let to_sqlite = sqlite.then(|| {
             let target = r#"{ kind = "sqlite", path = "state/target.db" }"#;
-            let rowferry = pipeline(binary, source, Who::RowferrySqlite, target);
+            let rowferry = pipeline(binary, source, Who::RowferrySqlite, target, "");
             std::fs::create_dir_all(rowferry.path("state")).expect("create the state's folder");
             rowferry.run_until_caught_up();
             rowferry
@@ -121,6 +123,7 @@ impl Replay {
             load,
             row_bytes,
             expected: String::new(),
+            end_lsn: String::new(),
             _open: open,
         };
         this.make_backlog().await;
@@ -142,6 +145,7 @@ impl Replay {
                 .expect("end the load");
         }
         println!("  backlog of {} changes made in {:.1} s", self.load.changes, began.elapsed().as_secs_f64());
+        self.end_lsn = source.value("SELECT pg_current_wal_lsn()").await;
         self.expected = servers::checksum(source, &self.load.tables).await;
     }
 
@@ -248,8 +252,12 @@ impl Replay {
         }
     }
 
-    pub(crate) fn load(&self) -> &Load {
-        &self.load
+    pub(crate) fn end_lsn(&self) -> &str {
+        &self.end_lsn
+    }
+
+    pub(crate) fn changes(&self) -> u64 {
+        self.load.changes
     }
 
     pub(crate) fn row_bytes(&self) -> f64 {
@@ -298,13 +306,14 @@ async fn make_tables(database: &Database, load: &Load) {
 }
 
 /// A folder with a pipeline, slot and publication given. Everything that has to go back to the start is in `state`.
-pub(crate) fn pipeline(binary: &Path, source: &Database, who: Who, target: &str) -> Rowferry {
+pub(crate) fn pipeline(binary: &Path, source: &Database, who: Who, target: &str, more: &str) -> Rowferry {
     let config = format!(
         "state_dir = \"state\"\n\
          [pipeline.bench]\n\
          source = {{ kind = \"postgres\", url = \"{}\", slot = \"{}\", publication = \"bench\" }}\n\
          target = {target}\n\
-         tables = [\"public.*\"]\n",
+         tables = [\"public.*\"]\n\
+         {more}\n",
         source.url(),
         who.name()
     );

@@ -92,6 +92,15 @@ pub(crate) struct Figure {
     pub(crate) peer_cpu_us: Option<Cpu>,
     pub(crate) peak_kib: Option<u64>,
     pub(crate) runs: Vec<Run>,
+    /// Every single measurement, where it is not a run's rate.
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// One measurement that is not a rate.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Sample {
+    pub(crate) who: String,
+    pub(crate) value: f64,
 }
 
 impl Figure {
@@ -109,6 +118,7 @@ impl Figure {
             peer_cpu_us: None,
             peak_kib: None,
             runs: Vec::new(),
+            samples: Vec::new(),
         }
     }
 
@@ -130,6 +140,7 @@ impl Figure {
             peer_cpu_us: Some(median_cpu(peer)),
             peak_kib: rowferry.iter().filter_map(|run| run.peak_kib).max(),
             runs: peer.iter().chain(rowferry).cloned().collect(),
+            samples: Vec::new(),
         }
     }
 
