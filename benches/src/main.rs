@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod debezium;
 mod drain;
 mod growth;
 mod latency;
@@ -67,6 +68,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("growth", |plan| Box::pin(growth::growth(plan))),
     ("wide", |plan| Box::pin(drain::wide(plan))),
     ("large-values", |plan| Box::pin(drain::large_values(plan))),
+    ("debezium", |plan| Box::pin(debezium::debezium(plan))),
 ];
 
 #[tokio::main]
