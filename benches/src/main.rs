@@ -3,8 +3,6 @@
 //! What differs at the end of a run is an error, what is slower than wanted is not: it is printed. Every scenario
 //! makes its servers anew and leaves nothing behind.
 
-#![allow(clippy::unwrap_used)]
-
 mod debezium;
 mod drain;
 mod growth;

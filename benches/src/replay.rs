@@ -55,8 +55,8 @@ pub(crate) struct Replay {
     expected: String,
     /// The source's log reaches to here once the backlog is made.
     end_lsn: String,
-    /// Held open, each with a transaction.
-    _open: Vec<Client>,
+    /// Held: each has a transaction open.
+    open: Vec<Client>,
 }
 
 /// A run that has begun.
@@ -88,46 +88,34 @@ impl Replay {
         });
         // Nothing was written since rowferry's slot was made: what it keeps is right for all of them.
         source.execute("SELECT pg_copy_logical_replication_slot('rowferry', 'base')").await;
-        let subscribe = format!(
-            "CREATE SUBSCRIPTION native CONNECTION '{}' PUBLICATION bench \
-             WITH (slot_name = 'native', create_slot = false, enabled = false, copy_data = false)",
-            source.url()
-        );
-        native.execute(&subscribe).await;
-        assert_eq!(
-            native.value("SELECT string_agg(DISTINCT srsubstate::text, '') FROM pg_subscription_rel").await,
-            "r"
-        );
-        for database in [&native, &copy] {
-            database.execute("VACUUM ANALYZE").await;
-        }
-        let start = tempfile::Builder::new().prefix("rowferry-bench-").tempdir().expect("create a folder");
-        native.execute("CHECKPOINT").await;
-        ends.target.stop();
-        servers::replace_folder(&ends.target.data_dir(), &start.path().join("target"));
-        ends.target.start_again();
-        for (who, rowferry) in [(Who::Rowferry, Some(&to_postgres)), (Who::RowferrySqlite, to_sqlite.as_ref())] {
-            if let Some(rowferry) = rowferry {
-                servers::replace_folder(&rowferry.path("state"), &start.path().join(who.name()));
-            }
-        }
+        subscribe(&native, source).await;
         let row_bytes = source.value(&load.row_bytes_sql).await.parse().expect("a number of bytes");
-        let open = open_transactions(source, load.open_transactions).await;
-        let mut this = Self {
-            native,
-            copy,
-            to_postgres,
-            to_sqlite,
-            start,
-            ends,
-            load,
-            row_bytes,
-            expected: String::new(),
-            end_lsn: String::new(),
-            _open: open,
-        };
+        let start = tempfile::Builder::new().prefix("rowferry-bench-").tempdir().expect("create a folder");
+        let (expected, end_lsn, open) = (String::new(), String::new(), Vec::new());
+        let mut this =
+            Self { native, copy, to_postgres, to_sqlite, start, ends, load, row_bytes, expected, end_lsn, open };
+        this.keep_start().await;
+        this.open = open_transactions(&this.ends.source_database, this.load.open_transactions).await;
         this.make_backlog().await;
         this
+    }
+
+    /// Copies the target's data directory and the states as they are now.
+    async fn keep_start(&self) {
+        for database in [&self.native, &self.copy] {
+            database.execute("VACUUM ANALYZE").await;
+        }
+        self.native.execute("CHECKPOINT").await;
+        self.ends.target.stop();
+        servers::replace_folder(&self.ends.target.data_dir(), &self.start.path().join("target"));
+        self.ends.target.start_again();
+        for (who, rowferry) in
+            [(Who::Rowferry, Some(&self.to_postgres)), (Who::RowferrySqlite, self.to_sqlite.as_ref())]
+        {
+            if let Some(rowferry) = rowferry {
+                servers::replace_folder(&rowferry.path("state"), &self.start.path().join(who.name()));
+            }
+        }
     }
 
     async fn make_backlog(&mut self) {
@@ -295,6 +283,18 @@ impl Polled {
             }
         }
     }
+}
+
+/// A subscription that does nothing yet and takes both ends to be the same now.
+async fn subscribe(native: &Database, source: &Database) {
+    let subscribe = format!(
+        "CREATE SUBSCRIPTION native CONNECTION '{}' PUBLICATION bench \
+         WITH (slot_name = 'native', create_slot = false, enabled = false, copy_data = false)",
+        source.url()
+    );
+    native.execute(&subscribe).await;
+    let states = "SELECT string_agg(DISTINCT srsubstate::text, '') FROM pg_subscription_rel";
+    assert_eq!(native.value(states).await, "r", "states of the subscription's tables");
 }
 
 async fn make_tables(database: &Database, load: &Load) {
