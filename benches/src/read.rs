@@ -6,7 +6,7 @@ use crate::measure;
 use crate::replay::Replay;
 use crate::report::{Figure, Run, Wanted};
 use rowferry_api::{Event, Position, Source};
-use rowferry_postgres::{PostgresSource, SourceOptions};
+use rowferry_postgres::{BACKLOG_BYTES, PostgresSource, SourceOptions};
 use rowferry_testkit::psql;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -59,7 +59,12 @@ fn receive(replay: &Replay) {
 /// rowferry's reader until the commit of the marker has come by.
 async fn read_all(replay: &Replay) {
     let database = &replay.ends.source_database;
-    let options = SourceOptions { url: database.url(), slot: SLOT.into(), publication: "bench".into() };
+    let options = SourceOptions {
+        url: database.url(),
+        slot: SLOT.into(),
+        publication: "bench".into(),
+        backlog_bytes: BACKLOG_BYTES,
+    };
     let source = PostgresSource::new(options).expect("valid options");
     let tables = source.tables().await.expect("read the catalog").into_iter().map(|table| table.schema);
     let tables: Vec<_> = tables.filter(|table| table.name.schema == "public").collect();
