@@ -1,9 +1,9 @@
-//! The task that reads the log and hands its events on in chunks; and passes confirmed positions back to the source.
+//! The thread that reads the log and hands its events on in chunks; and passes confirmed positions back to the source.
 
-use rowferry_api::{Error, ErrorKind, Event, LogReader, Position, Result};
+use rowferry_api::{Error, ErrorKind, Event, LogReader, Position, Result, Source, TableSchema};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Time that the source gets to take the last confirmed position when the reader ends.
 const LAST_CONFIRM_MS: u64 = 200;
@@ -11,24 +11,64 @@ const LAST_CONFIRM_MS: u64 = 200;
 /// Events in commit order, or the error that ended the log.
 pub(super) type Chunk = Result<Vec<Event>>;
 
-/// A running reader. Dropping it ends the task.
+/// A running reader. Dropping it ends it.
 pub(super) struct ReaderTask {
     /// What the log says.
     pub chunks: mpsc::Receiver<Chunk>,
-    task: JoinHandle<()>,
+    /// Its drop ends the thread.
+    end: Option<oneshot::Sender<()>>,
+    /// Resolves once the thread is through.
+    through: Option<oneshot::Receiver<()>>,
+}
+
+/// What to read.
+pub(super) struct Log {
+    pub source: Arc<dyn Source>,
+    pub from: Position,
+    pub tables: Vec<Arc<TableSchema>>,
 }
 
 impl ReaderTask {
-    /// Starts reading. At most `queue` chunks of about 256 KiB wait for the receiver.
-    pub(super) fn spawn(
-        reader: Box<dyn LogReader>,
-        queue: usize,
-        confirmed: watch::Receiver<Option<Position>>,
-    ) -> Self {
+    /// Opens the log and starts to read it, on a thread of its own: a reader may hold that up for a moment to let rows gather.
+    /// At most `queue` chunks of about 256 KiB wait for the receiver.
+    pub(super) async fn spawn(log: Log, queue: usize, confirmed: watch::Receiver<Option<Position>>) -> Result<Self> {
+        let failed = |error| Error::new(ErrorKind::Other, "start the log's reader").because(error);
         let (sender, chunks) = mpsc::channel(queue);
-        // A panic in a decoder ends this task only; the closed channel is then seen as an error.
-        let task = tokio::spawn(run(reader, sender, confirmed));
-        Self { chunks, task }
+        let (end, ended) = oneshot::channel();
+        let (opened, is_open) = oneshot::channel();
+        let (last, through) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let span = tracing::Span::current();
+        // A panic in a decoder ends this thread only; the closed channel is then seen as an error.
+        let read = move || {
+            let _span = span.entered();
+            runtime.block_on(async {
+                match log.source.open_log(&log.from, &log.tables).await {
+                    Ok(reader) => {
+                        let _ = opened.send(Ok(()));
+                        tokio::select! {
+                            () = run(reader, sender, confirmed) => {}
+                            () = given_up(ended) => {}
+                        }
+                    }
+                    Err(error) => drop(opened.send(Err(error))),
+                }
+            });
+            drop(last);
+        };
+        std::thread::Builder::new().name("log-reader".into()).spawn(read).map_err(failed)?;
+        let task = Self { chunks, end: Some(end), through: Some(through) };
+        is_open.await.unwrap_or_else(|_| Err(Self::closed()))?;
+        Ok(task)
+    }
+
+    /// Ends it, once it has told the source the last confirmed position, if that takes it in time.
+    pub(super) async fn close(mut self) {
+        self.chunks.close();
+        drop(self.end.take());
+        if let Some(through) = self.through.take() {
+            let _ = through.await;
+        }
     }
 
     /// The error to report once the channel has closed without one.
@@ -38,15 +78,17 @@ impl ReaderTask {
     }
 }
 
+/// Waits until the reader was dropped, and some more for its farewell.
+async fn given_up(ended: oneshot::Receiver<()>) {
+    let _ = ended.await;
+    tokio::time::sleep(Duration::from_millis(LAST_CONFIRM_MS * 5)).await;
+}
+
 impl Drop for ReaderTask {
     fn drop(&mut self) {
+        // The thread sees the closed channel and ends; if it hangs in the network it is ended.
         self.chunks.close();
-        // The task sees the closed channel and ends; if it hangs in the network it is ended.
-        let abort = self.task.abort_handle();
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(LAST_CONFIRM_MS * 2)).await;
-            abort.abort();
-        });
+        drop(self.end.take());
     }
 }
 
@@ -55,14 +97,25 @@ async fn run(
     sender: mpsc::Sender<Chunk>,
     mut confirmed: watch::Receiver<Option<Position>>,
 ) {
+    read(&mut *reader, &sender, &mut confirmed).await;
+    drop(sender);
+    finish(&mut *reader, &mut confirmed).await;
+}
+
+/// Reads until nobody takes it any more, or the log ends.
+async fn read(
+    reader: &mut dyn LogReader,
+    sender: &mpsc::Sender<Chunk>,
+    confirmed: &mut watch::Receiver<Option<Position>>,
+) {
     loop {
         let mut events = Vec::new();
         let chunk = loop {
             tokio::select! {
-                () = sender.closed() => return finish(reader, &mut confirmed).await,
+                () = sender.closed() => return,
                 changed = confirmed.changed() => {
                     if changed.is_err() { return; }
-                    if let Err(error) = confirm(&mut *reader, &mut confirmed) { break Err(error); }
+                    if let Err(error) = confirm(reader, confirmed) { break Err(error); }
                 }
                 read = reader.next(&mut events) => break read.map(|()| std::mem::take(&mut events)),
             }
@@ -74,11 +127,11 @@ async fn run(
                 changed = confirmed.changed() => {
                     if changed.is_err() { return; }
                     // An error shows again at the next read.
-                    let _ = confirm(&mut *reader, &mut confirmed);
+                    let _ = confirm(reader, confirmed);
                 }
             }
         };
-        let Ok(permit) = permit else { return finish(reader, &mut confirmed).await };
+        let Ok(permit) = permit else { return };
         permit.send(chunk);
         if ended {
             return;
@@ -92,13 +145,15 @@ fn confirm(reader: &mut dyn LogReader, confirmed: &mut watch::Receiver<Option<Po
 }
 
 /// Leaves the source with the last confirmed position, if it takes it in time.
-async fn finish(mut reader: Box<dyn LogReader>, confirmed: &mut watch::Receiver<Option<Position>>) {
-    let _ = confirm(&mut *reader, confirmed);
+async fn finish(reader: &mut dyn LogReader, confirmed: &mut watch::Receiver<Option<Position>>) {
+    let _ = confirm(reader, confirmed);
     let mut events = Vec::new();
+    // A source that is busy sending hears us only while somebody reads.
     let _ = tokio::time::timeout(Duration::from_millis(LAST_CONFIRM_MS), async {
         while reader.next(&mut events).await.is_ok() {
             events.clear();
         }
     })
     .await;
+    reader.close().await;
 }

@@ -12,7 +12,7 @@ use super::board::Phase;
 use super::checkpoint::{AppliedTo, Checkpointer};
 use super::filling::{Filling, Work};
 use super::life::{Life, now_us};
-use super::reader::ReaderTask;
+use super::reader::{Log, ReaderTask};
 use super::route::Router;
 use super::session::{self, Start};
 use super::{Request, Until};
@@ -128,12 +128,14 @@ pub(super) async fn run(
     stream.settle();
     stream.take_stored_requests().await?;
     let logged: Vec<Arc<TableSchema>> = env.lives.lock().values().map(|life| life.chosen.logged.clone()).collect();
-    let reader = env.source.open_log(&start.position, &logged).await?;
     let queue = (env.config.memory_bytes / 8 / CHUNK_MEMORY_BYTES).clamp(2, 64) as usize;
-    let mut reader = ReaderTask::spawn(reader, queue, confirmed);
+    let log = Log { source: env.source.clone(), from: start.position.clone(), tables: logged };
+    let mut reader = ReaderTask::spawn(log, queue, confirmed).await?;
     env.board.figures().applied = Some(start.position.clone());
     let result = stream.turn(&mut reader, &mut stop, requests).await;
-    stream.close(result).await
+    let result = stream.close(result).await;
+    reader.close().await;
+    result
 }
 
 impl<'a> Stream<'a> {

@@ -73,7 +73,8 @@ pub struct LogStart {
     pub position: Position,
 }
 
-/// Reads one log from a position on.
+/// Reads one log from a position on. It has a thread and a runtime of its own, those that it was opened on: it may hold
+/// the thread up for some milliseconds to let rows gather while the log is behind.
 #[async_trait]
 pub trait LogReader: Send {
     /// Appends what has arrived, at least one event, in commit order; waits for it. Stops appending at about 256 KiB
@@ -84,6 +85,10 @@ pub trait LogReader: Send {
     /// Tells the source that everything up to `position` is applied and checkpointed, so that it may drop that part
     /// of its log. Never goes back. Returns before the source has acted on it.
     fn confirm(&mut self, position: &Position) -> Result<()>;
+
+    /// Tells the source the last confirmed position and lets the log go; gives up after a second. The reader is of no more
+    /// use. Dropping a reader does the same as far as its runtime lives on.
+    async fn close(&mut self);
 }
 
 /// Reads tables as they are now.

@@ -153,4 +153,10 @@ impl LogReader for PostgresLogReader {
         self.confirm_to(Lsn::try_from(position)?);
         Ok(())
     }
+
+    async fn close(&mut self) {
+        if let Way::Stream(stream) = &mut self.way {
+            stream.close().await;
+        }
+    }
 }

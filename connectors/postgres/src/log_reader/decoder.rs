@@ -20,6 +20,8 @@ pub(super) struct Decoder {
     publication: String,
     context: String,
     in_transaction: bool,
+    /// The last transaction was part of a backlog, and the server has not caught up since.
+    late: bool,
     /// The farthest position that was handed out.
     reached: Lsn,
     /// A table that is being looked up: kept here so that a dropped call loses nothing.
@@ -28,12 +30,17 @@ pub(super) struct Decoder {
 
 impl Decoder {
     pub(super) fn new(forms: Forms, publication: String, context: String, start: Lsn) -> Self {
-        Self { forms, publication, context, in_transaction: false, reached: start, lookup: None }
+        Self { forms, publication, context, in_transaction: false, late: false, reached: start, lookup: None }
     }
 
     /// Where a reader goes on between transactions; `None` inside one.
     pub(super) fn boundary(&self) -> Option<Lsn> {
         (!self.in_transaction).then_some(self.reached)
+    }
+
+    /// Whether more follows without a wait.
+    pub(super) fn is_late(&self) -> bool {
+        self.late
     }
 
     /// The connection that tables are looked up on.
@@ -43,6 +50,7 @@ impl Decoder {
 
     /// Everything that was committed before `position` has been handed out.
     pub(super) fn passed(&mut self, position: Lsn, events: &mut Vec<Event>) {
+        self.late = false;
         if !self.in_transaction && position > self.reached {
             self.reached = position;
             events.push(Event::Heartbeat { position: position.into() });
@@ -65,6 +73,7 @@ impl Decoder {
                 self.in_transaction = false;
                 self.reached = self.reached.max(end);
                 let is_late = sent_at.is_none_or(|sent_at| sent_at.0.saturating_sub(committed_at.0) > LATE_US);
+                self.late = is_late;
                 events.push(Event::Commit { position: end.into(), committed_at, is_late });
             }
             Message::Relation(relation) => {

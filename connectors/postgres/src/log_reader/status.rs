@@ -58,6 +58,14 @@ impl Status {
         self.shared.send.notify_one();
     }
 
+    /// Says farewell with the last confirmed position; waits a second for it at most.
+    pub(super) async fn close(&mut self) {
+        self.shared.end.notify_one();
+        if !self.task.is_finished() {
+            let _ = tokio::time::timeout(CLOSE_WITHIN, &mut self.task).await;
+        }
+    }
+
     /// Asks soon how far the server has read: nothing comes just now.
     pub(super) fn ask_soon(&self) {
         self.shared.ask.notify_one();

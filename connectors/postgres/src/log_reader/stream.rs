@@ -21,6 +21,10 @@ use tokio_postgres::Client;
 /// How often a stream that lags looks how much log lies before it.
 const WEIGH_EVERY: Duration = Duration::from_secs(2);
 
+/// While the log is behind, rows gather at the socket for so long: nobody waits for them there, so that neither the server
+/// wakes us for each nor we ask the system for each.
+const GATHER: Duration = Duration::from_millis(1);
+
 /// A slot's stream. Dropping it tells the server the last confirmed position and frees the slot.
 pub(super) struct Stream {
     frames: FrameReader,
@@ -67,6 +71,11 @@ impl Stream {
         self.status.confirm(position);
     }
 
+    /// Tells the server the last confirmed position and frees the slot.
+    pub(super) async fn close(&mut self) {
+        self.status.close().await;
+    }
+
     /// Appends events. Only the first is waited for, and nothing is lost if that wait is dropped.
     pub(super) async fn next(&mut self, decoder: &mut Decoder, events: &mut Vec<Event>) -> Result<Streamed> {
         let before = events.len();
@@ -74,7 +83,12 @@ impl Stream {
         while bytes < CHUNK_BYTES || events.len() == before {
             let frame = match self.frames.buffered() {
                 Ok(None) if events.len() > before => return Ok(Streamed::Events),
-                Ok(None) => self.frames.next().await,
+                Ok(None) => {
+                    if decoder.is_late() {
+                        std::thread::sleep(GATHER);
+                    }
+                    self.frames.next().await
+                }
                 Ok(Some(frame)) => Ok(frame),
                 Err(failure) => Err(failure),
             };
