@@ -149,7 +149,9 @@ impl Verifier<'_> {
         for keys in suspects.chunks(KEYS_AT_ONCE) {
             first.extend(ends.at_source(&set_of(keys)).await?);
         }
-        let passed = self.wait_for(&self.source.head().await?).await?;
+        let high = self.source.head().await?;
+        self.source.hurry().await?;
+        let passed = self.wait_for(&high).await?;
         for suspects in suspects.chunks(KEYS_AT_ONCE) {
             let range = set_of(suspects);
             let here = ends.at_target(&range).await?;

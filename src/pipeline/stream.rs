@@ -119,6 +119,9 @@ pub(super) async fn run(
     env.board.figures().phase = Phase::Starting;
     let start = session::start(env).await?;
     let goal = if until == Until::CaughtUp { Some(env.source.head().await?) } else { None };
+    if goal.is_some() {
+        env.source.hurry().await?;
+    }
     let (confirm, confirmed) = watch::channel(None);
     let mut stream = Stream::open(env, until, &start, goal, confirm).await?;
     for pending in start.alterations {

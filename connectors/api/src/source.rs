@@ -37,6 +37,12 @@ pub trait Source: Send + Sync {
     /// The end of the log now: whatever a read that has ended saw is committed at or before it.
     async fn head(&self) -> Result<Position>;
 
+    /// Somebody waits for the log to reach [`head`](Self::head): a source that keeps the log's end to itself for a while
+    /// hands it out soon. Returns at once; repeating it is cheap.
+    async fn hurry(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The order of two positions, where they have one.
     fn compare(&self, a: &Position, b: &Position) -> Result<Option<Ordering>>;
 

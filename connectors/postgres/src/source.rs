@@ -16,7 +16,9 @@ use rowferry_api::{
     TableSchema,
 };
 use std::cmp::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering as AtomicOrdering};
 use std::sync::{Arc, Mutex as SyncMutex, MutexGuard};
+use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -34,6 +36,19 @@ pub struct SourceOptions {
     pub backlog_bytes: u64,
 }
 
+/// How long the server may leave the end of its log in memory while somebody waits for it.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(100);
+
+/// Has the end of the log written out, if it is not. A user without the right to it only waits longer.
+async fn write_log(client: &Client) -> Result<(), tokio_postgres::Error> {
+    let is_behind = "SELECT NOT pg_is_in_recovery() AND pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn()";
+    if client.query_one(is_behind, &[]).await?.get(0) {
+        // Its commit is waited for. Nobody reads the message.
+        client.execute("SELECT pg_logical_emit_message(true, 'rowferry', '')", &[]).await?;
+    }
+    Ok(())
+}
+
 /// What is a backlog unless somebody says otherwise.
 pub const BACKLOG_BYTES: u64 = 64 << 20;
 
@@ -47,6 +62,8 @@ pub struct PostgresSource {
     client: Mutex<Option<Arc<Client>>>,
     /// Transactions below it may have changed a table before the log carried it; `None` once they have ended.
     mark: SyncMutex<Option<i64>>,
+    /// The end of the log will be written out.
+    log_due: Arc<AtomicBool>,
 }
 
 impl PostgresSource {
@@ -60,6 +77,7 @@ impl PostgresSource {
             backlog_bytes,
             client: Mutex::default(),
             mark: SyncMutex::default(),
+            log_due: Arc::default(),
         })
     }
 
@@ -175,6 +193,23 @@ impl Source for PostgresSource {
             .await
             .map_err(|error| from_pg("ask for the end of the log", error))?;
         Ok(Lsn::parse(row.get(0))?.before_header().into())
+    }
+
+    /// An idle server leaves in memory, for up to five seconds, what no commit waits for (which transactions are open, a
+    /// page that a read tidied up), and sends only what is written out.
+    async fn hurry(&self) -> Result<()> {
+        let client = self.client().await?;
+        if !self.log_due.swap(true, AtomicOrdering::AcqRel) {
+            let due = self.log_due.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(WRITTEN_WITHIN).await;
+                due.store(false, AtomicOrdering::Release);
+                if let Err(error) = write_log(&client).await {
+                    tracing::debug!(%error, "the end of the log is not written out at once");
+                }
+            });
+        }
+        Ok(())
     }
 
     fn compare(&self, a: &Position, b: &Position) -> Result<Option<Ordering>> {

@@ -8,6 +8,15 @@ use rowferry_testkit::{Database, Postgres};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Where the last of these events stands that ends a transaction or lies between two.
+fn passed(events: &[Event]) -> Lsn {
+    let last = events.iter().rev().find_map(|event| match event {
+        Event::Heartbeat { position } | Event::Commit { position, .. } => Some(Lsn::try_from(position).unwrap()),
+        _ => None,
+    });
+    last.unwrap_or(Lsn(0))
+}
+
 /// A database whose log is read.
 struct Log {
     database: Database,
@@ -625,12 +634,8 @@ async fn the_slot_of_an_idle_database_moves_on_and_head_is_passed_soon() {
         let mut events = Vec::new();
         let passed = loop {
             reader.next(&mut events).await.unwrap();
-            let last = events.iter().rev().find_map(|event| match event {
-                Event::Heartbeat { position } | Event::Commit { position, .. } => Some(position.clone()),
-                _ => None,
-            });
-            if let Some(last) = last.filter(|last| Lsn::try_from(last).unwrap() >= Lsn::try_from(&head).unwrap()) {
-                break last;
+            if passed(&events) >= Lsn::try_from(&head).unwrap() {
+                break Position::from(passed(&events));
             }
         };
         assert!(began.elapsed() < Duration::from_secs(2), "round {round}: {:?}", began.elapsed());
@@ -641,6 +646,25 @@ async fn the_slot_of_an_idle_database_moves_on_and_head_is_passed_soon() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+#[tokio::test]
+async fn an_idle_server_writes_out_the_end_of_its_log_when_somebody_waits_for_it() {
+    // Nothing else does: neither the log's writer for half a minute nor the background writer's look at transactions.
+    let server = Postgres::start(&[("wal_writer_delay", "10s"), ("autovacuum", "off"), ("bgwriter_delay", "10s")]);
+    let log = Log::on(&server, "CREATE TABLE t (id int PRIMARY KEY)").await;
+    let source = log.source();
+    let mut reader = log.open(&log.tables().await).await;
+    log.execute("SET synchronous_commit = off; INSERT INTO t VALUES (1)").await;
+    let head = source.head().await.unwrap();
+    source.hurry().await.unwrap();
+    let mut events = Vec::new();
+    let passes = async {
+        while !shown(&events).contains("insert t (1)") || passed(&events) < Lsn::try_from(&head).unwrap() {
+            reader.next(&mut events).await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), passes).await.expect("the log's end in time");
 }
 
 #[tokio::test]

@@ -382,6 +382,7 @@ impl Stream<'_> {
             return self.restart(name, None).await;
         }
         let high = self.env.source.head().await?;
+        self.env.source.hurry().await?;
         if let Some(life) = self.env.lives.lock().get_mut(name).filter(|life| life.is_copied()) {
             tracing::info!(table = %name, rows = life.rows_copied, high = %high, "copied, catching up");
             life.catches_up(high);
