@@ -11,7 +11,7 @@ mod connection;
 mod keys;
 mod log_reader;
 mod lsn;
-mod pgoutput;
+pub mod pgoutput;
 mod publication;
 mod replication;
 mod settle;

@@ -33,7 +33,7 @@ pub struct LogOptions {
     pub slot: String,
     /// What the log carries.
     pub publication: String,
-    /// From so many bytes of unread log on it is read in parts of four times the size; 0: never.
+    /// From so many bytes of unread log on it is read in large parts; 0: never.
     pub backlog_bytes: u64,
 }
 

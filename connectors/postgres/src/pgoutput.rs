@@ -16,28 +16,56 @@ pub(crate) fn timestamp(at: i64) -> Timestamp {
 
 /// One message.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Message {
+pub enum Message {
     /// A transaction starts.
-    Begin { xid: u32 },
-    /// A transaction ends; `end` is where what follows starts.
-    Commit { end: Lsn, committed_at: Timestamp },
+    Begin {
+        /// Its transaction id.
+        xid: u32,
+    },
+    /// A transaction ends.
+    Commit {
+        /// Where what follows starts.
+        end: Lsn,
+        /// By the server's clock.
+        committed_at: Timestamp,
+    },
     /// A table's form, before its first change and after each change of form.
     Relation(Relation),
     /// A new row.
-    Insert { relation: u32, new: Row },
+    Insert {
+        /// The table's oid.
+        relation: u32,
+        /// The whole row.
+        new: Row,
+    },
     /// A changed row.
-    Update { relation: u32, old: Option<Old>, new: Row },
+    Update {
+        /// The table's oid.
+        relation: u32,
+        /// Absent where the replica identity is what it was, and is not the whole row.
+        old: Option<Old>,
+        /// Without large values that did not change.
+        new: Row,
+    },
     /// A row is gone.
-    Delete { relation: u32, old: Old },
+    Delete {
+        /// The table's oid.
+        relation: u32,
+        /// The row that was there.
+        old: Old,
+    },
     /// Tables were emptied together.
-    Truncate { relations: Vec<u32> },
+    Truncate {
+        /// The tables' oids.
+        relations: Vec<u32>,
+    },
     /// Origin, Type, Message: nothing that changes a row.
     Other,
 }
 
 /// What the log carries of a row before its change.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Old {
+pub enum Old {
     /// The replica identity's columns; the others are NULL.
     Key(Row),
     /// The whole row (REPLICA IDENTITY FULL).
@@ -46,7 +74,7 @@ pub(crate) enum Old {
 
 impl Old {
     /// The row either way.
-    pub(crate) fn row(&self) -> &Row {
+    pub fn row(&self) -> &Row {
         match self {
             Self::Key(row) | Self::Full(row) => row,
         }
@@ -55,7 +83,7 @@ impl Old {
 
 /// A table as the log sees it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Relation {
+pub struct Relation {
     /// pg_class.oid
     pub oid: u32,
     /// Its schema; pg_catalog is sent as an empty text.
@@ -68,7 +96,7 @@ pub(crate) struct Relation {
 
 /// A column as the log sees it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct RelationColumn {
+pub struct RelationColumn {
     /// Part of the replica identity.
     pub is_key: bool,
     /// Its name.
@@ -84,8 +112,9 @@ fn malformed() -> Error {
         .hint("This is a defect of rowferry or of the server; the position is kept.")
 }
 
-/// Decodes one message. `columns` gives the number of columns of a relation that was described before.
-pub(crate) fn decode(mut data: Bytes, columns: impl Fn(u32) -> Option<usize>) -> Result<Message> {
+/// Decodes one message. `columns` gives the number of columns of a relation that was described before; rows are slices of
+/// `data`. What is cut short, too long, or of another version is [`ErrorKind::Protocol`](rowferry_api::ErrorKind::Protocol).
+pub fn decode(mut data: Bytes, columns: impl Fn(u32) -> Option<usize>) -> Result<Message> {
     let tag = u8_of(&mut data)?;
     let message = match tag {
         b'B' => {

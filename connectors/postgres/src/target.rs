@@ -19,7 +19,7 @@ use rowferry_api::{
 };
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, Statement};
 
 /// What the configuration says of a target.
 #[derive(Debug, Clone)]
@@ -207,25 +207,46 @@ const EQUALS: &str = "
     WHERE i.indrelid = a.attrelid AND k.attnum = a.attnum AND i.indisunique AND i.indisvalid
     ORDER BY i.indisprimary DESC LIMIT 1";
 
-/// Looks a table up; `None` if it is not there.
-pub(crate) async fn look(client: &Client, name: &TableName) -> Result<Option<TargetTable>> {
-    let quoted = quote_table(name);
-    let failed = |error| from_pg(format!("look at table {name} in the target"), error);
-    let kind = client
-        .query_opt(
-            "SELECT c.relkind = 'p', c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT c.relrowsecurity FROM pg_class c \
-             WHERE c.oid = to_regclass($1::text)",
-            &[&quoted],
-        )
-        .await
-        .map_err(failed)?;
-    let Some(kind) = kind else { return Ok(None) };
-    let statement = format!(
+/// What kind of table it is, if it is there.
+const KIND: &str = "SELECT c.relkind = 'p', c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT c.relrowsecurity \
+     FROM pg_class c WHERE c.oid = to_regclass($1::text)";
+
+fn columns_statement() -> String {
+    format!(
         "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1), a.attnotnull,
                 a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', a.attidentity = 'a', coalesce(({EQUALS}), '=')
          FROM pg_attribute a WHERE a.attrelid = to_regclass($1::text) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
-    );
-    let rows = client.query(&statement, &[&quoted]).await.map_err(failed)?;
+    )
+}
+
+/// Looks tables up, many of them with the same two statements.
+#[derive(Clone)]
+pub(crate) struct Look {
+    kind: Statement,
+    columns: Statement,
+}
+
+impl Look {
+    pub(crate) async fn prepare(client: &Client) -> Result<Self> {
+        let failed = |error| from_pg("look at the target's tables", error);
+        let kind = client.prepare(KIND).await.map_err(failed)?;
+        let columns = client.prepare(&columns_statement()).await.map_err(failed)?;
+        Ok(Self { kind, columns })
+    }
+}
+
+/// Looks a table up; `None` if it is not there.
+pub(crate) async fn look(client: &Client, name: &TableName) -> Result<Option<TargetTable>> {
+    look_by(client, &Look::prepare(client).await?, name).await
+}
+
+/// As [`look`].
+pub(crate) async fn look_by(client: &Client, look: &Look, name: &TableName) -> Result<Option<TargetTable>> {
+    let quoted = quote_table(name);
+    let failed = |error| from_pg(format!("look at table {name} in the target"), error);
+    let kind = client.query_opt(&look.kind, &[&quoted]).await.map_err(failed)?;
+    let Some(kind) = kind else { return Ok(None) };
+    let rows = client.query(&look.columns, &[&quoted]).await.map_err(failed)?;
     let column = |row: &Row| TargetColumn {
         name: row.get(0),
         native: row.get(1),

@@ -860,7 +860,7 @@ async fn a_backlog_is_read_in_parts_and_the_stream_goes_on_after_it() {
 
     let options = LogOptions { backlog_bytes: 2_000, ..log.options("", "all_tables") };
     let mut reader = PostgresLogReader::open(options, &from, &tables).await.unwrap();
-    assert_eq!(log.copies().await, "1");
+    assert_eq!(log.copies().await, "2");
     let mut events = Vec::new();
     let mut parts = 0;
     while commits(&events).len() < 400 {
@@ -873,7 +873,7 @@ async fn a_backlog_is_read_in_parts_and_the_stream_goes_on_after_it() {
     assert!(events.iter().all(|event| !matches!(event, Event::Commit { is_late: false, .. })));
     assert_eq!(log.confirmed().await, from, "nothing was confirmed");
 
-    // What comes now is streamed, and the copy of the slot goes with its connection.
+    // What comes now is streamed, and the copies of the slot go with their connections.
     let rest = log.rest(&mut reader).await;
     assert_eq!(rest, "", "all of it was read before");
     log.execute("INSERT INTO t VALUES (500, 'after')").await;
@@ -939,10 +939,15 @@ async fn a_backlog_that_is_being_read_is_not_read_by_another() {
     log.try_open(&from, &[], "").await.unwrap();
 }
 
-/// Without room for a second slot the backlog is streamed.
+/// Without room for two copies of the slot the backlog is streamed.
 #[tokio::test]
-async fn a_backlog_without_a_free_slot_is_streamed() {
-    let server = Postgres::start(&[("max_replication_slots", "1")]);
+async fn a_backlog_without_free_slots_is_streamed() {
+    streams_with("1").await;
+    streams_with("2").await;
+}
+
+async fn streams_with(slots: &str) {
+    let server = Postgres::start(&[("max_replication_slots", slots)]);
     let log = Log::on(&server, "CREATE TABLE t (id int PRIMARY KEY)").await;
     let from = log.confirmed().await;
     log.execute("INSERT INTO t VALUES (1)").await;

@@ -266,6 +266,10 @@ impl Stream<'_> {
         {
             life.slice_done(index, replaced.rows, replaced.bytes, &high);
         }
+        // The worker need not wait until its last range is noted down: one that is not is copied again after a crash.
+        if self.applier.is_some() && !self.target_open {
+            self.dispatch_copies().await?;
+        }
         self.evicted(name, &replaced.evicted).await?;
         self.env.lives.save_slices(name, index..index + 1).await
     }

@@ -1,6 +1,6 @@
 //! pgoutput's messages become events, whichever way they come.
 
-use super::forms::{Forms, Lookup};
+use super::forms::{Described, Forms, Lookup};
 use super::refusal;
 use crate::connection::Failure;
 use crate::lsn::Lsn;
@@ -76,10 +76,14 @@ impl Decoder {
                 self.late = is_late;
                 events.push(Event::Commit { position: end.into(), committed_at, is_late });
             }
-            Message::Relation(relation) => {
-                self.lookup = self.forms.look_up(relation);
-                self.describe(events).await?;
-            }
+            Message::Relation(relation) => match self.forms.describe(relation) {
+                Described::Known => {}
+                Described::New(table) => events.push(Event::Schema(table)),
+                Described::Unknown(lookup) => {
+                    self.lookup = Some(lookup);
+                    self.describe(events).await?;
+                }
+            },
             Message::Insert { relation, new } => events.push(self.forms.get(relation)?.insert(new)?),
             Message::Update { relation, old, new } => {
                 events.push(self.forms.get(relation)?.update(old.as_ref(), new)?);
@@ -100,7 +104,7 @@ impl Decoder {
         if let Some(lookup) = &mut self.lookup {
             let (relation, found) = lookup.found().await?;
             self.lookup = None;
-            events.extend(self.forms.describe(relation, found).map(Event::Schema));
+            events.extend(self.forms.found(relation, found).map(Event::Schema));
         }
         Ok(())
     }

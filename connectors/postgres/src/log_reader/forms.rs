@@ -119,12 +119,24 @@ pub(super) struct Forms {
     options: ConnectOptions,
     given: HashMap<TableName, Arc<TableSchema>>,
     forms: HashMap<u32, Form>,
+    /// How the server spells the types that came up, by oid and modifier.
+    spelled: HashMap<(u32, i32), String>,
+}
+
+/// What a Relation message brings.
+pub(super) enum Described {
+    /// Nothing new.
+    Known,
+    /// A form that is told of for the first time.
+    New(Arc<TableSchema>),
+    /// A form that the catalog has to be asked for.
+    Unknown(Lookup),
 }
 
 impl Forms {
     pub(super) fn new(client: Arc<Client>, options: ConnectOptions, given: &[Arc<TableSchema>]) -> Self {
         let given = given.iter().map(|table| (table.name.clone(), table.clone())).collect();
-        Self { client, options, given, forms: HashMap::new() }
+        Self { client, options, given, forms: HashMap::new(), spelled: HashMap::new() }
     }
 
     /// The connection that tables are looked up on.
@@ -143,46 +155,66 @@ impl Forms {
         })
     }
 
-    /// Starts to look up what a Relation message does not say, unless the message says nothing new.
-    pub(super) fn look_up(&self, relation: Relation) -> Option<Lookup> {
+    /// Takes in what a message says. The catalog is asked only for what is neither known nor as the table was given.
+    pub(super) fn describe(&mut self, relation: Relation) -> Described {
         if self.forms.get(&relation.oid).is_some_and(|form| form.relation == relation) {
-            return None;
+            return Described::Known;
         }
+        let spelled = |column: &RelationColumn| self.spelled.get(&(column.type_oid, column.type_mod)).cloned();
+        let natives: Option<Vec<String>> = relation.columns.iter().map(spelled).collect();
+        let given = self.given.get(&name_of(&relation));
+        if let (Some(given), Some(natives)) = (given, natives)
+            && is_same_form(given, &build(&relation, natives, None, Some(given)))
+        {
+            return match self.take(relation, given.clone()) {
+                Some(table) => Described::New(table),
+                None => Described::Known,
+            };
+        }
+        Described::Unknown(self.look_up(relation))
+    }
+
+    fn look_up(&self, relation: Relation) -> Lookup {
         let (client, options) = (self.client.clone(), self.options.clone());
-        let columns: Vec<(u32, i32)> =
-            relation.columns.iter().map(|column| (column.type_oid, column.type_mod)).collect();
+        let types: Vec<(u32, i32)> = relation.columns.iter().map(|column| (column.type_oid, column.type_mod)).collect();
         let oid = relation.oid;
         let task = tokio::spawn(async move {
             let client = if client.is_closed() { Arc::new(options.connect().await?) } else { client };
             let table = catalog::table_by_oid(&client, oid).await?;
-            let natives = natives(&client, &columns).await?;
-            Ok(Found { client, table: table.map(|table| (*table.schema).clone()), natives })
+            let natives = natives(&client, &types).await?;
+            Ok(Found { client, table: table.map(|table| (*table.schema).clone()), types, natives })
         });
-        Some(Lookup { relation, task })
+        Lookup { relation, task }
     }
 
     /// Takes in what a message and its lookup say. Returns the table's form if it is not the one that it had.
-    pub(super) fn describe(&mut self, relation: Relation, found: Found) -> Option<Arc<TableSchema>> {
+    pub(super) fn found(&mut self, relation: Relation, found: Found) -> Option<Arc<TableSchema>> {
         self.client = found.client;
+        self.spelled.extend(found.types.into_iter().zip(found.natives.iter().cloned()));
         let earlier = self.forms.get(&relation.oid).map(|form| form.table.clone());
-        let name = TableName::new(relation.schema.clone(), relation.name.clone());
-        let given = self.given.get(&name).cloned();
-        let built = build(name, &relation, found.natives, found.table, given.as_deref());
-        let defect = defect_of(&built, &relation, given.is_some());
-        let known = [&earlier, &given].into_iter().flatten().find(|known| is_same_form(known, &built)).cloned();
-        let table = known.unwrap_or_else(|| Arc::new(built));
-        let is_news = earlier.is_none_or(|earlier| !Arc::ptr_eq(&earlier, &table));
+        let given = self.given.get(&name_of(&relation));
+        let built = build(&relation, found.natives, found.table, given.map(|given| &**given));
+        let known = [earlier.as_ref(), given].into_iter().flatten().find(|known| is_same_form(known, &built)).cloned();
+        self.take(relation, known.unwrap_or_else(|| Arc::new(built)))
+    }
+
+    fn take(&mut self, relation: Relation, table: Arc<TableSchema>) -> Option<Arc<TableSchema>> {
+        let is_given = self.given.contains_key(&table.name);
         let form = Form {
-            table: table.clone(),
             keys: KeyEncoder::new(&table.key),
             builder: RowBuilder::new(),
-            key_may_be_null: given.is_some() && table.key_columns().any(|column| column.nullable),
-            defect,
+            key_may_be_null: is_given && table.key_columns().any(|column| column.nullable),
+            defect: defect_of(&table, &relation, is_given),
+            table: table.clone(),
             relation,
         };
-        self.forms.insert(form.relation.oid, form);
-        is_news.then_some(table)
+        let earlier = self.forms.insert(form.relation.oid, form);
+        earlier.is_none_or(|earlier| !Arc::ptr_eq(&earlier.table, &table)).then_some(table)
     }
+}
+
+fn name_of(relation: &Relation) -> TableName {
+    TableName::new(relation.schema.clone(), relation.name.clone())
 }
 
 /// A look into the catalog that goes on by itself: a caller that stops waiting and asks again does not start it again.
@@ -196,7 +228,8 @@ pub(super) struct Found {
     client: Arc<Client>,
     /// `None` if the catalog no longer has the table.
     table: Option<TableSchema>,
-    /// The columns' types as the server spells them.
+    /// The columns' types, and how the server spells them.
+    types: Vec<(u32, i32)>,
     natives: Vec<String>,
 }
 
@@ -227,7 +260,6 @@ async fn natives(client: &Client, columns: &[(u32, i32)]) -> Result<Vec<String>>
 }
 
 fn build(
-    name: TableName,
     relation: &Relation,
     natives: Vec<String>,
     catalog: Option<TableSchema>,
@@ -238,6 +270,7 @@ fn build(
     let key = key_of(&columns, given, catalog.as_ref(), relation);
     let (indexes, foreign_keys, types) =
         catalog.map(|table| (table.indexes, table.foreign_keys, table.types)).unwrap_or_default();
+    let name = name_of(relation);
     TableSchema { name, dialect: Dialect::Postgres, columns, computed: Vec::new(), key, indexes, foreign_keys, types }
 }
 

@@ -86,13 +86,28 @@ impl FrameReader {
             if let Some(frame) = self.buffered()? {
                 return Ok(frame);
             }
-            if self.buffer.capacity() - self.buffer.len() < MIN_ROOM_BYTES {
-                self.buffer.reserve(READ_BYTES);
+            self.read().await?;
+        }
+    }
+
+    /// Waits for the next frame's type; the frame stays to be read. Cancel-safe.
+    pub(crate) async fn next_tag(&mut self) -> Result<u8, Failure> {
+        loop {
+            match self.buffer.first() {
+                Some(tag) => return Ok(*tag),
+                None => self.read().await?,
             }
-            let mut room = (&mut self.buffer).limit(READ_BYTES);
-            if self.socket.read_buf(&mut room).await? == 0 {
-                return Err(Failure::Broken("the server closed the connection".into()));
-            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), Failure> {
+        if self.buffer.capacity() - self.buffer.len() < MIN_ROOM_BYTES {
+            self.buffer.reserve(READ_BYTES);
+        }
+        let mut room = (&mut self.buffer).limit(READ_BYTES);
+        match self.socket.read_buf(&mut room).await? {
+            0 => Err(Failure::Broken("the server closed the connection".into())),
+            _ => Ok(()),
         }
     }
 

@@ -3,7 +3,7 @@
 mod updates;
 
 use super::rows::{Shape, Texts, Written, columns_of, columns_of_keys, failed, list, put_row, unnest};
-use super::{TargetTable, ddl, look, make_commits_durable, replace};
+use super::{Look, TargetTable, ddl, look_by, make_commits_durable, replace};
 use crate::connection::{ConnectOptions, from_pg, quote_name, quote_table};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -19,6 +19,8 @@ use tokio_postgres::{Client, Statement};
 
 /// Rows from which staging with COPY pays.
 const STAGE_FROM: usize = 100;
+/// Rows from which COPY straight into a table pays.
+const COPY_FROM: usize = 10;
 /// Keys or rows of one statement with array parameters.
 const ROWS_AT_ONCE: usize = 5_000;
 /// Bytes of COPY data sent at once.
@@ -39,6 +41,7 @@ pub(super) struct PostgresApplier {
     open: bool,
     tables: HashMap<TableName, Arc<TargetTable>>,
     statements: HashMap<String, Statement>,
+    look: Option<Look>,
     pub(super) filled: Arc<Mutex<HashSet<TableName>>>,
 }
 
@@ -59,6 +62,7 @@ impl PostgresApplier {
             open: false,
             tables: HashMap::new(),
             statements: HashMap::new(),
+            look: None,
             filled,
         })
     }
@@ -72,6 +76,7 @@ impl PostgresApplier {
         (self.client, self.replica_role) = connect(&self.options).await?;
         self.locked = false;
         self.held = None;
+        self.look = None;
         self.forget();
         if was_open {
             let what = format!("write to {}: the connection was lost inside a transaction", self.options.describe());
@@ -94,7 +99,11 @@ impl PostgresApplier {
         if let Some(table) = self.tables.get(name) {
             return Ok(table.clone());
         }
-        let table = look(&self.client, name).await?.ok_or_else(|| {
+        let look = match &self.look {
+            Some(look) => look.clone(),
+            None => self.look.insert(Look::prepare(&self.client).await?).clone(),
+        };
+        let table = look_by(&self.client, &look, name).await?.ok_or_else(|| {
             Error::new(ErrorKind::Schema, format!("write table {name}: the target does not have it"))
                 .hint(format!("It was dropped there. `rowferry resync --table {name}` makes it again."))
         })?;
@@ -211,7 +220,7 @@ impl PostgresApplier {
             self.delete(&shape, &keys.iter().collect::<Vec<_>>()).await?;
         }
         self.updates(&shape, rows, applied).await?;
-        let copies = rows.inserts.len() >= STAGE_FROM && shape.takes_copy;
+        let copies = rows.inserts.len() >= COPY_FROM && shape.takes_copy;
         let (new, others): (&[Row], &[Row]) = if copies { (&rows.inserts, &[]) } else { (&[], &rows.inserts) };
         self.upsert(&shape, &rows.upserts.iter().chain(others).collect::<Vec<_>>()).await?;
         if !new.is_empty() {
@@ -264,12 +273,12 @@ impl PostgresApplier {
     }
 
     /// Sends rows by COPY into a table.
-    async fn copy_rows<'a>(&self, shape: &Shape, into: &str, rows: impl Iterator<Item = &'a Row>) -> Result<()> {
-        let statement = format!("COPY {into} ({}) FROM STDIN", shape.names());
+    async fn copy_rows<'a>(&mut self, shape: &Shape, into: &str, rows: impl Iterator<Item = &'a Row>) -> Result<()> {
+        let statement = self.prepared(&format!("COPY {into} ({}) FROM STDIN", shape.names())).await?;
         let error = |error| failed(&shape.table, error);
-        let sink = self.client.copy_in::<_, Bytes>(statement.as_str()).await.map_err(error)?;
+        let sink = self.client.copy_in::<_, Bytes>(&statement).await.map_err(error)?;
         let mut sink = std::pin::pin!(sink);
-        let mut buffer = BytesMut::with_capacity(COPY_BYTES + COPY_BYTES / 8);
+        let mut buffer = BytesMut::new();
         for row in rows {
             put_row(row, &shape.columns, &mut buffer);
             if buffer.len() >= COPY_BYTES {
