@@ -4,6 +4,7 @@
 //! do. rowferry's own table is `rowferry.positions`.
 
 mod applier;
+mod binary;
 mod ddl;
 mod fit;
 mod replace;

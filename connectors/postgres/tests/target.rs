@@ -174,6 +174,88 @@ async fn many_new_rows_are_copied_and_one_that_is_there_is_an_error_that_leaves_
 
 /// A row that moves takes its unknown cells with it, also over a row that a range brought under the new key, and whatever
 /// the server takes for the same key.
+/// Values whose binary form is made here, and ones that go as text, which the rows after them do too.
+const PLAIN: &[(&str, &[&str])] = &[
+    ("boolean", &["t", "f"]),
+    ("smallint", &["-32768", "32767", "0"]),
+    ("integer", &["-2147483648", "2147483647"]),
+    ("bigint", &["-9223372036854775808", "9223372036854775807"]),
+    ("real", &["1.5", "-3.4028235e+38", "1e-45", "0.1", "-0"]),
+    ("double precision", &["1.7976931348623157e+308", "5e-324", "0.1", "-0", "1.2345678901234568e+17"]),
+    ("numeric", &["0", "0.0000", "-0.00012345", "10000", "99999999999999999999.99999999999999999999", "1000000000000"]),
+    ("numeric(10,2)", &["-12345678.90", "0.05", "1.00"]),
+    ("text", &["", "a\tb\\c\nd", "\u{e4}\u{1f600}", "\\N"]),
+    ("varchar(5)", &["abcde", "  a  "]),
+    ("char(4)", &["ab  ", "abcd"]),
+    ("bytea", &["\\x", "\\x00ff5c"]),
+    ("uuid", &["00112233-4455-6677-8899-aabbccddeeff"]),
+    ("json", &["{\"a\":  1}", "null"]),
+    ("jsonb", &["{\"a\": 1.50}", "[]"]),
+    ("date", &["0001-01-01", "2000-02-29", "9999-12-31", "1969-12-31"]),
+    ("time", &["00:00:00", "23:59:59.999999", "12:30:00.5"]),
+    ("timestamp", &["1582-10-15 00:00:00", "1999-12-31 23:59:59.999999", "2024-02-29 12:00:00.5"]),
+    ("timestamp(3)", &["1999-12-31 23:59:59.123"]),
+    ("timestamptz", &["0001-01-01 00:00:00+00", "2024-02-29 12:00:00.000001+00"]),
+];
+const OTHER: &[(&str, &str)] = &[
+    ("real", "NaN"),
+    ("double precision", "-Infinity"),
+    ("numeric", "NaN"),
+    ("date", "infinity"),
+    ("time", "24:00:00"),
+    ("timestamp", "0044-03-15 00:00:00 BC"),
+    ("timestamptz", "10000-01-01 00:00:00+00"),
+];
+
+#[tokio::test]
+async fn values_that_go_in_binary_are_the_same_as_in_text() {
+    let columns: Vec<String> = PLAIN.iter().enumerate().map(|(place, (ty, _))| format!("c{place} {ty}")).collect();
+    let table = |name: &str| format!("CREATE TABLE {name} (id int PRIMARY KEY, {})", columns.join(", "));
+    let setup = format!("{}; {}", table("t"), table("u"));
+    let ferry = Ferry::new(&setup, &setup).await;
+    let mut applier = ferry.applier().await;
+    let plain = (0..12).map(|number: usize| {
+        let cells = PLAIN.iter().map(|(_, values)| values.get(number).map(|value| (*value).to_owned()));
+        std::iter::once(Some(number.to_string())).chain(cells).collect::<Vec<_>>()
+    });
+    let others = OTHER.iter().enumerate().map(|(number, (ty, value))| {
+        let cells = PLAIN
+            .iter()
+            .map(|(plain, values)| Some(if plain == ty { (*value).to_owned() } else { values[0].to_owned() }));
+        std::iter::once(Some((100 + number).to_string())).chain(cells).collect::<Vec<_>>()
+    });
+    let rows: Vec<Vec<Option<String>>> = plain.chain(others).collect();
+
+    let mut builder = RowBuilder::new();
+    let inserts = rows.iter().map(|row| {
+        for text in row {
+            builder.push(text.as_deref().map_or(Cell::Null, |text| Cell::Text(text.as_bytes())));
+        }
+        builder.finish()
+    });
+    let step = Step::Rows(TableRows { inserts: inserts.collect(), ..TableRows::new(ferry.form("t").await) });
+    apply(&mut applier, vec![step], Some("1")).await.unwrap();
+
+    let mut data = BytesMut::new();
+    for row in &rows {
+        for (place, text) in row.iter().enumerate() {
+            if place > 0 {
+                data.put_u8(b'\t');
+            }
+            encode_copy_cell(text.as_deref().map(str::as_bytes), &mut data);
+        }
+        data.put_u8(b'\n');
+    }
+    let (u, blocks) = (ferry.form("u").await, futures_util::stream::iter([Ok(Block::new(data.freeze()))]));
+    applier.replace(&u, &Range::Whole, Box::pin(blocks)).await.unwrap();
+
+    for name in ["t", "u"] {
+        let texts: Vec<String> = (0..PLAIN.len()).map(|place| format!("c{place}")).collect();
+        let sql = format!("SET timezone = 'UTC'; SELECT id, {} FROM {name} ORDER BY id", texts.join(", "));
+        assert_eq!(ferry.target.query_text(&sql).await, rows, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn rows_move_to_other_keys_together() {
     let table = "CREATE TABLE numbers (id numeric PRIMARY KEY, big text, n int);

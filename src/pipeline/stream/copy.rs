@@ -342,7 +342,7 @@ impl Stream<'_> {
     /// Moves tables on: those whose parts are all copied wait for the log to pass the source's head, and those whose high it
     /// has passed are consistent.
     pub(super) async fn promote(&mut self) -> Result<()> {
-        let (copied, waiting, fewer) = {
+        let (copied, fewer) = {
             let mut lives = self.env.lives.lock();
             let copied: Vec<_> =
                 lives.iter().filter(|(_, life)| life.is_copied()).map(|(name, _)| name.clone()).collect();
@@ -353,9 +353,7 @@ impl Stream<'_> {
                     fewer.push(name.clone());
                 }
             }
-            let waits = lives.iter().filter(|(_, life)| life.state == TableState::CatchingUp);
-            let waiting: Vec<_> = waits.filter_map(|(name, life)| Some((name.clone(), life.high.clone()?))).collect();
-            (copied, waiting, fewer)
+            (copied, fewer)
         };
         for name in fewer {
             self.copy.tries.retain(|(table, _), _| *table != name);
@@ -364,6 +362,12 @@ impl Stream<'_> {
         for name in copied {
             self.all_copied(&name).await?;
         }
+        // Those of just now among them: an idle log may have been read to its end before, and says nothing more.
+        let waiting: Vec<_> = {
+            let lives = self.env.lives.lock();
+            let waits = lives.iter().filter(|(_, life)| life.state == TableState::CatchingUp);
+            waits.filter_map(|(name, life)| Some((name.clone(), life.high.clone()?))).collect()
+        };
         for (name, high) in waiting {
             if !self.has_passed(&high) {
                 continue;

@@ -2,7 +2,8 @@
 
 mod updates;
 
-use super::rows::{Shape, Texts, Written, columns_of, columns_of_keys, failed, list, put_row, unnest};
+use super::binary;
+use super::rows::{Format, Shape, Texts, Written, columns_of, columns_of_keys, failed, list, unnest};
 use super::{Look, TargetTable, ddl, look_by, make_commits_durable, replace};
 use crate::connection::{ConnectOptions, from_pg, quote_name, quote_table};
 use async_trait::async_trait;
@@ -13,9 +14,10 @@ use rowferry_api::{
     Row, Step, TableName, TableRows, TableSchema,
 };
 use std::collections::{HashMap, HashSet};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::{Client, CopyInSink, Statement};
 
 /// Rows from which staging with COPY pays.
 const STAGE_FROM: usize = 100;
@@ -224,7 +226,7 @@ impl PostgresApplier {
         let (new, others): (&[Row], &[Row]) = if copies { (&rows.inserts, &[]) } else { (&[], &rows.inserts) };
         self.upsert(&shape, &rows.upserts.iter().chain(others).collect::<Vec<_>>()).await?;
         if !new.is_empty() {
-            self.copy_rows(&shape, &shape.table, new.iter()).await?;
+            self.copy_rows(&shape, &shape.table, &new.iter().collect::<Vec<_>>()).await?;
         }
         Ok(())
     }
@@ -235,7 +237,7 @@ impl PostgresApplier {
         }
         if rows.len() >= STAGE_FROM {
             let stage = self.stage(shape).await?;
-            self.copy_rows(shape, &stage, rows.iter().copied()).await?;
+            self.copy_rows(shape, &stage, rows).await?;
             let upsert = shape.upsert(&format!("SELECT {} FROM {stage}", shape.names()));
             return self.client.batch_execute(&upsert).await.map_err(|error| failed(&shape.table, error));
         }
@@ -272,24 +274,36 @@ impl PostgresApplier {
             .map_err(|error| failed(&shape.table, error))
     }
 
-    /// Sends rows by COPY into a table.
-    async fn copy_rows<'a>(&mut self, shape: &Shape, into: &str, rows: impl Iterator<Item = &'a Row>) -> Result<()> {
-        let statement = self.prepared(&format!("COPY {into} ({}) FROM STDIN", shape.names())).await?;
-        let error = |error| failed(&shape.table, error);
-        let sink = self.client.copy_in::<_, Bytes>(&statement).await.map_err(error)?;
-        let mut sink = std::pin::pin!(sink);
-        let mut buffer = BytesMut::new();
+    /// Sends rows by COPY into a table, in binary up to the first that has to go as text.
+    async fn copy_rows(&mut self, shape: &Shape, into: &str, rows: &[&Row]) -> Result<()> {
+        let sent = self.copy_some(shape, into, rows, shape.format()).await?;
+        if sent < rows.len() {
+            self.copy_some(shape, into, &rows[sent..], Format::Text).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends rows by COPY up to the first that cannot go in this format; returns how many that were.
+    async fn copy_some(&mut self, shape: &Shape, into: &str, rows: &[&Row], format: Format) -> Result<usize> {
+        let mut copy = self.copy(shape, into, format).await?;
+        let mut sent = 0;
         for row in rows {
-            put_row(row, &shape.columns, &mut buffer);
-            if buffer.len() >= COPY_BYTES {
-                sink.send(buffer.split().freeze()).await.map_err(error)?;
-                buffer.reserve(COPY_BYTES + COPY_BYTES / 8);
+            if format.put(row, &shape.columns, &mut copy.buffer).is_none() {
+                break;
             }
+            sent += 1;
+            copy.send_full().await?;
         }
-        if !buffer.is_empty() {
-            sink.send(buffer.freeze()).await.map_err(error)?;
-        }
-        sink.as_mut().finish().await.map(drop).map_err(error)
+        copy.finish().await.map(|()| sent)
+    }
+
+    /// Begins a COPY into a table.
+    pub(super) async fn copy<'s>(&mut self, shape: &'s Shape, into: &str, format: Format) -> Result<Copy<'s>> {
+        let statement = format!("COPY {into} ({}) FROM STDIN{}", shape.names(), format.clause());
+        let statement = self.prepared(&statement).await?;
+        let sink = self.client.copy_in(&statement).await.map_err(|error| failed(&shape.table, error))?;
+        let buffer = BytesMut::from(if format == Format::Binary { binary::HEADER } else { &[] });
+        Ok(Copy { sink: Box::pin(sink), table: &shape.table, format, buffer })
     }
 
     /// An empty temporary table of the columns that are written.
@@ -330,6 +344,45 @@ impl PostgresApplier {
         // A connection that is gone has rolled back; the next call connects again.
         let _ = self.client.batch_execute(statement).await;
         self.open = was_open;
+    }
+}
+
+/// A COPY into a table under way.
+pub(super) struct Copy<'a> {
+    sink: Pin<Box<CopyInSink<Bytes>>>,
+    table: &'a str,
+    format: Format,
+    /// Rows that are sent with the next ones.
+    pub(super) buffer: BytesMut,
+}
+
+impl Copy<'_> {
+    /// Sends what is in the buffer, if it is much.
+    pub(super) async fn send_full(&mut self) -> Result<()> {
+        if self.buffer.len() >= COPY_BYTES { self.send().await } else { Ok(()) }
+    }
+
+    async fn send(&mut self) -> Result<()> {
+        let rows = self.buffer.split().freeze();
+        self.buffer.reserve(COPY_BYTES + COPY_BYTES / 8);
+        self.send_bytes(rows).await
+    }
+
+    /// Sends rows as they are, after those in the buffer.
+    pub(super) async fn send_bytes(&mut self, rows: Bytes) -> Result<()> {
+        self.sink.send(rows).await.map_err(|error| failed(self.table, error))
+    }
+
+    /// Sends the rest; an error of any row comes here.
+    pub(super) async fn finish(mut self) -> Result<()> {
+        if self.format == Format::Binary {
+            self.buffer.extend_from_slice(binary::TRAILER);
+        }
+        if !self.buffer.is_empty() {
+            let rest = self.buffer.split().freeze();
+            self.send_bytes(rest).await?;
+        }
+        self.sink.as_mut().finish().await.map(drop).map_err(|error| failed(self.table, error))
     }
 }
 

@@ -4,11 +4,10 @@
 //! (the log wrote it first), the range is asked for again and goes through a temporary table, as all other ranges do.
 
 use super::applier::PostgresApplier;
-use super::rows::{Shape, failed, list};
+use super::rows::{Format, Shape, failed, list, put_line};
 use crate::connection::{from_pg, quote_name};
 use crate::keys::KeyFacts;
-use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use rowferry_api::{BlockStream, Cell, Error, ErrorKind, Key, Range, Replaced, Result, TableSchema};
 use tokio_postgres::Row;
 
@@ -50,24 +49,40 @@ pub(super) async fn replace(
     Ok(replaced)
 }
 
+/// Copies blocks of text, in binary up to the first row that has to go as text.
 async fn copy(
-    applier: &PostgresApplier,
+    applier: &mut PostgresApplier,
     shape: &Shape,
     into: &str,
     mut rows: BlockStream<'_>,
     replaced: &mut Replaced,
 ) -> Result<()> {
-    let error = |error| failed(&shape.table, error);
-    let statement = format!("COPY {into} ({}) FROM STDIN", shape.names());
-    let sink = applier.client.copy_in::<_, Bytes>(statement.as_str()).await.map_err(error)?;
-    let mut sink = std::pin::pin!(sink);
+    let mut format = shape.format();
+    let mut copy = applier.copy(shape, into, format).await?;
+    let mut scratch = Vec::new();
     while let Some(block) = rows.next().await {
         let block = block?;
         replaced.rows += block.rows;
         replaced.bytes += block.data.len() as u64;
-        sink.send(block.data).await.map_err(error)?;
+        let mut sent = 0;
+        if format == Format::Binary {
+            for line in block.lines() {
+                if put_line(line, &shape.columns, &mut scratch, &mut copy.buffer).is_none() {
+                    break;
+                }
+                sent += line.len() + 1;
+                copy.send_full().await?;
+            }
+            if sent == block.data.len() {
+                continue;
+            }
+            copy.finish().await?;
+            format = Format::Text;
+            copy = applier.copy(shape, into, format).await?;
+        }
+        copy.send_bytes(block.data.slice(sent..)).await?;
     }
-    sink.as_mut().finish().await.map(drop).map_err(error)
+    copy.finish().await
 }
 
 async fn staged(

@@ -1,9 +1,10 @@
 //! Statements and parameters for rows of one form: which columns are written, and how cells become text.
 
+use super::binary::Binary;
 use crate::connection::{from_pg, quote_name};
 use crate::target::TargetTable;
 use bytes::{BufMut, BytesMut};
-use rowferry_api::{Cell, Error, ErrorKind, Key, Result, Row, TableSchema, encode_copy_cell};
+use rowferry_api::{Cell, Error, ErrorKind, Key, Result, Row, TableSchema, decode_copy_row, encode_copy_cell};
 use std::borrow::Cow;
 
 /// A column that is written: its place among a row's cells, its quoted name, its type without numbers.
@@ -13,6 +14,8 @@ pub(super) struct Written {
     pub name: String,
     pub bare: String,
     pub native: String,
+    /// How its values go in binary form, if that is known.
+    pub binary: Option<Binary>,
     /// `=`, or the operator that stands for it.
     pub equals: String,
     pub is_key: bool,
@@ -49,6 +52,7 @@ impl Shape {
                 place,
                 name: quote_name(&column.name),
                 bare: have.bare.clone(),
+                binary: Binary::of(&have.bare),
                 native: have.native.clone(),
                 equals: have.equals.clone(),
                 is_key: form.key.contains(&place),
@@ -63,6 +67,11 @@ impl Shape {
         })?;
         let columns = (0..form.columns.len()).filter_map(written).collect();
         Ok(Self { table: target.quoted.clone(), only: target.only(), takes_copy: target.takes_copy, columns, keys })
+    }
+
+    /// How a COPY of its rows begins.
+    pub(super) fn format(&self) -> Format {
+        if self.columns.iter().all(|column| column.binary.is_some()) { Format::Binary } else { Format::Text }
     }
 
     pub(super) fn names(&self) -> String {
@@ -159,8 +168,75 @@ pub(super) fn columns_of_keys<'a>(keys: &'a [&'a Key], width: usize) -> Result<V
     Ok(texts)
 }
 
+/// How rows go by COPY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Text,
+    Binary,
+}
+
+impl Format {
+    /// What COPY says of it.
+    pub(super) fn clause(self) -> &'static str {
+        match self {
+            Self::Text => "",
+            Self::Binary => " (FORMAT binary)",
+        }
+    }
+
+    /// Appends a row. `None`, and nothing appended, if it cannot go so: any row can go as text.
+    pub(super) fn put(self, row: &Row, columns: &[Written], out: &mut BytesMut) -> Option<()> {
+        match self {
+            Self::Text => {
+                put_text(row, columns, out);
+                Some(())
+            }
+            Self::Binary => {
+                let mut wanted = columns.iter().peekable();
+                let cells = row.cells().enumerate().filter_map(move |(place, cell)| {
+                    wanted.next_if(|column| column.place == place).map(|column| (column, cell))
+                });
+                put_binary(cells, columns.len(), out)
+            }
+        }
+    }
+}
+
+/// Appends a row in COPY's binary format; nothing if one of its cells goes as text only.
+fn put_binary<'a>(
+    mut cells: impl Iterator<Item = (&'a Written, Cell<'a>)>,
+    count: usize,
+    out: &mut BytesMut,
+) -> Option<()> {
+    let start = out.len();
+    out.put_i16(i16::try_from(count).ok()?);
+    let put = cells.try_for_each(|(column, cell)| column.binary?.put(cell, out));
+    if put.is_none() {
+        out.truncate(start);
+    }
+    put
+}
+
+/// Appends a row of COPY text in binary format; nothing if one of its cells goes as text only.
+pub(super) fn put_line(line: &[u8], columns: &[Written], scratch: &mut Vec<u8>, out: &mut BytesMut) -> Option<()> {
+    let start = out.len();
+    out.put_i16(i16::try_from(columns.len()).ok()?);
+    let mut put = Some(());
+    let mut count = 0;
+    decode_copy_row(line, scratch, |place, cell| {
+        count += 1;
+        let cell = cell.map_or(Cell::Null, Cell::Text);
+        put = put.and_then(|()| columns.get(place)?.binary?.put(cell, out));
+    });
+    let put = put.filter(|()| count == columns.len());
+    if put.is_none() {
+        out.truncate(start);
+    }
+    put
+}
+
 /// Appends a row in COPY text format.
-pub(super) fn put_row(row: &Row, columns: &[Written], out: &mut BytesMut) {
+fn put_text(row: &Row, columns: &[Written], out: &mut BytesMut) {
     let mut wanted = columns.iter().peekable();
     let mut first = true;
     for (place, cell) in row.cells().enumerate() {
