@@ -97,24 +97,24 @@ async fn run(
     sender: mpsc::Sender<Chunk>,
     mut confirmed: watch::Receiver<Option<Position>>,
 ) {
-    read(&mut *reader, &sender, &mut confirmed).await;
+    let goes_on = read(&mut *reader, &sender, &mut confirmed).await;
     drop(sender);
-    finish(&mut *reader, &mut confirmed).await;
+    finish(&mut *reader, &mut confirmed, goes_on).await;
 }
 
-/// Reads until nobody takes it any more, or the log ends.
+/// Reads until nobody takes it any more, or the log ends in an error. Returns whether the log goes on.
 async fn read(
     reader: &mut dyn LogReader,
     sender: &mpsc::Sender<Chunk>,
     confirmed: &mut watch::Receiver<Option<Position>>,
-) {
+) -> bool {
     loop {
         let mut events = Vec::new();
         let chunk = loop {
             tokio::select! {
-                () = sender.closed() => return,
+                () = sender.closed() => return true,
                 changed = confirmed.changed() => {
-                    if changed.is_err() { return; }
+                    if changed.is_err() { return true; }
                     if let Err(error) = confirm(reader, confirmed) { break Err(error); }
                 }
                 read = reader.next(&mut events) => break read.map(|()| std::mem::take(&mut events)),
@@ -125,16 +125,16 @@ async fn read(
             tokio::select! {
                 permit = sender.reserve() => break permit,
                 changed = confirmed.changed() => {
-                    if changed.is_err() { return; }
+                    if changed.is_err() { return true; }
                     // An error shows again at the next read.
                     let _ = confirm(reader, confirmed);
                 }
             }
         };
-        let Ok(permit) = permit else { return };
+        let Ok(permit) = permit else { return !ended };
         permit.send(chunk);
         if ended {
-            return;
+            return false;
         }
     }
 }
@@ -145,12 +145,12 @@ fn confirm(reader: &mut dyn LogReader, confirmed: &mut watch::Receiver<Option<Po
 }
 
 /// Leaves the source with the last confirmed position, if it takes it in time.
-async fn finish(reader: &mut dyn LogReader, confirmed: &mut watch::Receiver<Option<Position>>) {
+async fn finish(reader: &mut dyn LogReader, confirmed: &mut watch::Receiver<Option<Position>>, goes_on: bool) {
     let _ = confirm(reader, confirmed);
     let mut events = Vec::new();
     // A source that is busy sending hears us only while somebody reads.
     let _ = tokio::time::timeout(Duration::from_millis(LAST_CONFIRM_MS), async {
-        while reader.next(&mut events).await.is_ok() {
+        while goes_on && reader.next(&mut events).await.is_ok() {
             events.clear();
         }
     })

@@ -89,6 +89,8 @@ struct Stream<'a> {
     log_turn_since: Option<Instant>,
     /// So much log waits at the source that copies pause until it is caught up.
     catching_up: bool,
+    /// Somebody waits until nothing writes: nothing is started meanwhile.
+    holds_writers: bool,
     /// A transaction of the target is open for parts of one that is larger than the budget.
     target_open: bool,
     applied: Position,
@@ -162,6 +164,7 @@ impl<'a> Stream<'a> {
             copy_turn: CopyTurn::new(env.config.snapshot_workers, Duration::ZERO),
             log_turn_since: None,
             catching_up: false,
+            holds_writers: false,
             target_open: false,
             applied: start.position.clone(),
             goal,

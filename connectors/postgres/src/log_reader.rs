@@ -16,13 +16,17 @@ use decoder::Decoder;
 use forms::Forms;
 pub(crate) use refusal::lost;
 use rowferry_api::{Error, ErrorKind, Event, LogReader, Position, Result, TableSchema};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use stream::{Stream, Streamed};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 /// A call of `next` stops appending at about this size.
 const CHUNK_BYTES: usize = 256 << 10;
+
+/// A server that could not hand out a backlog in parts is asked again after so long.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 /// Which log to read, and how.
 #[derive(Debug, Clone)]
@@ -44,6 +48,20 @@ struct Place {
     publication: String,
     context: String,
     backlog_bytes: u64,
+    /// Until then the server is not asked to hand out a backlog in parts.
+    streams_until: Mutex<Option<Instant>>,
+}
+
+impl Place {
+    fn reads_backlogs(&self) -> bool {
+        let until = *self.streams_until.lock().expect("no code panics while it holds this");
+        self.backlog_bytes > 0 && until.is_none_or(|until| until <= Instant::now())
+    }
+
+    fn refuse_backlogs(&self, reason: &Error) {
+        tracing::info!(slot = %self.slot, %reason, "the backlog is streamed, which is slower");
+        *self.streams_until.lock().expect("no code panics while it holds this") = Some(Instant::now() + REFUSED_FOR);
+    }
 }
 
 /// A slot's changes. Dropping it tells the server the last confirmed position and frees the slot.
@@ -83,7 +101,14 @@ impl PostgresLogReader {
         slot::claim(&client, &slot).await?;
         let forms = Forms::new(client.clone(), connect.clone(), tables);
         let decoder = Decoder::new(forms, publication.clone(), context.clone(), start);
-        let place = Arc::new(Place { options: connect, slot, publication, context, backlog_bytes });
+        let place = Arc::new(Place {
+            options: connect,
+            slot,
+            publication,
+            context,
+            backlog_bytes,
+            streams_until: Mutex::default(),
+        });
         let way = open(&place, client, start, start).await?;
         Ok(Self { place, decoder, way, confirmed: start })
     }
@@ -92,13 +117,13 @@ impl PostgresLogReader {
     fn reopen(&mut self) {
         let from = self.decoder.boundary().unwrap_or(self.confirmed);
         let (place, confirmed) = (self.place.clone(), self.confirmed);
-        let releasing = match &mut self.way {
-            Way::Backlog(backlog) => backlog.take_releasing(),
+        let leaving = match &mut self.way {
+            Way::Backlog(backlog) => Some(backlog.leave()),
             Way::Stream(_) | Way::Opening(_) => None,
         };
         self.way = Way::Opening(Opening(tokio::spawn(async move {
-            if let Some(releasing) = releasing {
-                let _ = releasing.await;
+            if let Some(leaving) = leaving {
+                leaving.end().await;
             }
             let client = Arc::new(place.options.connect().await?);
             open(&place, client, from, confirmed).await

@@ -39,12 +39,15 @@ pub struct SourceOptions {
 /// How long the server may leave the end of its log in memory while somebody waits for it.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(100);
 
+/// A message that nobody reads. Its commit waits for this server's disk and for no standby.
+const WRITE_LOG: &str =
+    "SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'rowferry', '')";
+
 /// Has the end of the log written out, if it is not. A user without the right to it only waits longer.
 async fn write_log(client: &Client) -> Result<(), tokio_postgres::Error> {
     let is_behind = "SELECT NOT pg_is_in_recovery() AND pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn()";
     if client.query_one(is_behind, &[]).await?.get(0) {
-        // Its commit is waited for. Nobody reads the message.
-        client.execute("SELECT pg_logical_emit_message(true, 'rowferry', '')", &[]).await?;
+        client.execute(WRITE_LOG, &[]).await?;
     }
     Ok(())
 }

@@ -256,6 +256,24 @@ async fn values_that_go_in_binary_are_the_same_as_in_text() {
     }
 }
 
+/// A server takes the bytes of one type for those of another: it must not come to that.
+#[tokio::test]
+async fn a_column_whose_type_changes_under_an_open_applier_keeps_its_values() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, v bigint)";
+    let ferry = Ferry::new(table, table).await;
+    let (t, mut applier) = (ferry.form("t").await, ferry.applier().await);
+    let inserts = |range: std::ops::Range<i32>| {
+        let inserts = range.map(|id| row(&format!("{id} 5"))).collect();
+        vec![Step::Rows(TableRows { inserts, ..TableRows::new(t.clone()) })]
+    };
+    apply(&mut applier, inserts(0..10), Some("1")).await.unwrap();
+    ferry.target.execute("ALTER TABLE t ALTER v TYPE double precision").await;
+    let error = apply(&mut applier, inserts(10..20), Some("2")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transient, "{error}");
+    apply(&mut applier, inserts(10..20), Some("2")).await.unwrap();
+    assert_eq!(ferry.rows("SELECT DISTINCT v, count(*) FROM t GROUP BY v").await, ["5 20"]);
+}
+
 #[tokio::test]
 async fn rows_move_to_other_keys_together() {
     let table = "CREATE TABLE numbers (id numeric PRIMARY KEY, big text, n int);

@@ -267,7 +267,8 @@ impl Stream<'_> {
             life.slice_done(index, replaced.rows, replaced.bytes, &high);
         }
         // The worker need not wait until its last range is noted down: one that is not is copied again after a crash.
-        if self.applier.is_some() && !self.target_open {
+        if !self.holds_writers && !self.catching_up && !self.catalog_due && self.applier.is_some() && !self.target_open
+        {
             self.dispatch_copies().await?;
         }
         self.evicted(name, &replaced.evicted).await?;
@@ -483,11 +484,13 @@ impl Stream<'_> {
 
     /// Waits until no job writes rows.
     pub(super) async fn wait_for_writers(&mut self) -> Result<()> {
+        let held = std::mem::replace(&mut self.holds_writers, true);
         while self.applier.is_none() || self.copying > 0 {
-            let Some(done) = self.jobs.join_next().await else { return Ok(()) };
+            let Some(done) = self.jobs.join_next().await else { break };
             let done = done.map_err(|error| Error::new(ErrorKind::Other, "a job ended in a panic").because(error))?;
             Box::pin(self.done(done)).await?;
         }
+        self.holds_writers = held;
         Ok(())
     }
 }

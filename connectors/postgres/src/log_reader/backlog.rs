@@ -21,12 +21,12 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
-/// The smallest part is this share of the backlog from which this way is taken.
-const SMALLEST_PART: u64 = 4;
+/// The first part is this share of the backlog from which this way is taken: something is to be applied soon.
+const FIRST_PART: u64 = 4;
 /// The largest part is so many times that backlog.
 const LARGEST_PART: u64 = 16;
 /// So many times its own size is gone through again for a part before a larger one is taken.
-const READ_AGAIN: u64 = 1;
+const READ_AGAIN: u64 = 2;
 /// Signature, flags, and the length of what extends them.
 const HEADER_BYTES: usize = 19;
 
@@ -37,9 +37,9 @@ pub(super) struct Backlog {
     /// The part that is being read.
     part: Option<Made>,
     /// The part after it, being made; `None` at the end.
-    next: Option<JoinHandle<Result<Made>>>,
-    /// The session whose part has been read.
-    idle: Option<Session>,
+    next: Option<JoinHandle<Result<Made, Failure>>>,
+    /// Sessions whose parts have been read.
+    idle: Vec<Session>,
     /// Moves the slot.
     client: Arc<Client>,
     confirmed: Lsn,
@@ -75,19 +75,19 @@ impl Backlog {
         confirmed: Lsn,
     ) -> Result<Option<Self>> {
         let Some(goal) = end_of_log(client).await? else { return Ok(None) };
-        if place.backlog_bytes == 0 || goal.0.saturating_sub(from.0) < place.backlog_bytes {
+        if !place.reads_backlogs() || goal.0.saturating_sub(from.0) < place.backlog_bytes {
             return Ok(None);
         }
-        let (mut first, mut second) = (Session::open(place).await?, Session::open(place).await?);
-        match take_copies(&mut first, &mut second, &place.slot, from).await {
-            Ok(()) => {}
-            Err(Failure::Server(error)) => {
-                let reason = Failure::Server(error).into_error("copy the slot").to_string();
-                tracing::info!(slot = %place.slot, %reason, "the backlog is streamed, which is slower");
+        let mut first = Session::open(place).await?;
+        let second = match take_copies(place, &mut first, from).await {
+            Ok(second) => second,
+            // Streaming takes less of the server; what is wrong with either shows there.
+            Err(error) => {
+                place.refuse_backlogs(&error);
+                first.close(place).await;
                 return Ok(None);
             }
-            Err(failure) => return Err(failure.into_error(place.context.clone())),
-        }
+        };
         tracing::info!(slot = %place.slot, from = %from, to = %goal, bytes = goal.0 - from.0, "reading a backlog in parts");
         let next = tokio::spawn(first.make(place.clone(), goal, None));
         Ok(Some(Self {
@@ -95,7 +95,7 @@ impl Backlog {
             goal,
             part: None,
             next: Some(next),
-            idle: Some(second),
+            idle: vec![second],
             client: client.clone(),
             confirmed,
             released: confirmed,
@@ -107,34 +107,54 @@ impl Backlog {
         self.confirmed = self.confirmed.max(position);
     }
 
-    /// The task that still moves the slot, if one does: until it has ended the slot is in use.
-    pub(super) fn take_releasing(&mut self) -> Option<JoinHandle<()>> {
-        self.releasing.take()
+    /// What has to end before the slot is read in another way.
+    pub(super) fn leave(&mut self) -> Leaving {
+        Leaving {
+            place: self.place.clone(),
+            releasing: self.releasing.take(),
+            sessions: std::mem::take(&mut self.idle),
+        }
     }
 
     /// Appends events; returns whether the backlog goes on. Nothing is lost if the wait is dropped.
     pub(super) async fn next(&mut self, decoder: &mut Decoder, events: &mut Vec<Event>) -> Result<bool> {
         if self.part.is_some() {
-            return self.read(decoder, events).await.map(|()| true);
+            return self.read(decoder, events).await;
         }
         let Some(task) = &mut self.next else { return Ok(false) };
         let made = task.await.map_err(|error| {
             Error::new(ErrorKind::Other, "read a backlog: the task ended in a panic").because(error)
         })?;
         self.next = None;
-        let made = made?;
+        let made = match made {
+            Ok(made) => made,
+            Err(failure) => return self.failed(failure, decoder).map(|()| false),
+        };
         decoder.passed(made.from, events);
         self.release();
         if made.from < self.goal {
             let before = Some((made.session.copy.clone(), made.to));
-            self.next = self.idle.take().map(|idle| tokio::spawn(idle.make(self.place.clone(), self.goal, before)));
+            self.next = self.idle.pop().map(|idle| tokio::spawn(idle.make(self.place.clone(), self.goal, before)));
             self.part = Some(made);
+        } else {
+            self.idle.push(made.session);
         }
         Ok(true)
     }
 
-    async fn read(&mut self, decoder: &mut Decoder, events: &mut Vec<Event>) -> Result<()> {
-        let Some(Made { session, notices, header_read, .. }) = &mut self.part else { return Ok(()) };
+    /// A server that is short of something (places, space for the part) may still have what streaming takes.
+    fn failed(&self, failure: Failure, decoder: &Decoder) -> Result<()> {
+        match &failure {
+            Failure::Server(error) if error.state.code().starts_with("53") => {
+                self.place.refuse_backlogs(&failure.into_error("read a part"));
+                Ok(())
+            }
+            _ => Err(decoder.ended(failure)),
+        }
+    }
+
+    async fn read(&mut self, decoder: &mut Decoder, events: &mut Vec<Event>) -> Result<bool> {
+        let Some(Made { session, notices, header_read, .. }) = &mut self.part else { return Ok(true) };
         for notice in std::mem::take(notices) {
             decoder.refuse_notice(&notice)?;
         }
@@ -143,7 +163,7 @@ impl Backlog {
         let mut bytes = 0;
         while bytes < CHUNK_BYTES {
             let frame = match reader.buffered() {
-                Ok(None) if events.len() > before => return Ok(()),
+                Ok(None) if events.len() > before => return Ok(true),
                 Ok(None) => reader.next().await,
                 Ok(Some(frame)) => Ok(frame),
                 Err(failure) => Err(failure),
@@ -159,14 +179,19 @@ impl Backlog {
                 b'N' => decoder.refuse_notice(&frame)?,
                 b'c' | b'C' | b'S' => {}
                 b'Z' => {
-                    self.idle = self.part.take().map(|made| made.session);
-                    return Ok(());
+                    self.idle.extend(self.part.take().map(|made| made.session));
+                    return Ok(true);
+                }
+                // Nothing of the part has been sent yet.
+                b'E' if !*header_read => {
+                    (self.part, self.next) = (None, None);
+                    return self.failed(frame.error(), decoder).map(|()| false);
                 }
                 b'E' => return Err(decoder.ended(frame.error())),
                 other => return Err(decoder.unknown(other)),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Lets the slot go of what is confirmed.
@@ -202,29 +227,67 @@ async fn end_of_log(client: &Client) -> Result<Option<Lsn>> {
     row.get::<_, Option<&str>>(0).map(Lsn::parse).transpose()
 }
 
-/// Gives either session a copy of the slot that starts at `from`.
-async fn take_copies(first: &mut Session, second: &mut Session, slot: &str, from: Lsn) -> Result<(), Failure> {
-    first.take_copy(slot).await?;
-    let copy = quote_text(&first.copy);
-    let advance = format!(
-        "SELECT pg_catalog.pg_replication_slot_advance(slot_name, '{from}') FROM pg_catalog.pg_replication_slots \
-         WHERE slot_name = {copy} AND confirmed_flush_lsn < '{from}'"
-    );
-    first.connection.query(&advance).await?;
-    second.take_copy(&first.copy).await
+/// What a backlog leaves behind.
+pub(super) struct Leaving {
+    place: Arc<Place>,
+    releasing: Option<JoinHandle<()>>,
+    sessions: Vec<Session>,
+}
+
+impl Leaving {
+    /// Waits until the slot and the places of its copies are free.
+    pub(super) async fn end(self) {
+        if let Some(releasing) = self.releasing {
+            let _ = releasing.await;
+        }
+        for session in self.sessions {
+            session.close(&self.place).await;
+        }
+    }
+}
+
+/// Gives the first session a copy of the slot that starts at `from`, and opens a second one with a copy of that.
+async fn take_copies(place: &Arc<Place>, first: &mut Session, from: Lsn) -> Result<Session> {
+    let failed = |failure: Failure| failure.into_error("copy the slot");
+    let copied = first.take_copy(&place.slot).await.map_err(failed)?;
+    if copied < from {
+        let copy = quote_text(&first.copy);
+        let advance = format!("SELECT pg_catalog.pg_replication_slot_advance({copy}, '{from}')");
+        first.connection.query(&advance).await.map_err(failed)?;
+    }
+    let mut second = Session::open(place).await?;
+    let starts = second.take_copy(&first.copy).await.map_err(failed)?;
+    if starts != from {
+        let what = format!("copy the slot: the copy starts at {starts} instead of {from}");
+        return Err(Error::new(ErrorKind::Protocol, what));
+    }
+    Ok(second)
 }
 
 impl Session {
     async fn open(place: &Place) -> Result<Self> {
         let mut connection = connect(&place.options).await?;
-        let pid = connection.query("SELECT pg_catalog.pg_backend_pid()").await;
-        let pid = pid.map_err(|failure| failure.into_error(place.context.clone()))?;
+        // So that it ends with us also while it decodes.
+        let set_up = "SELECT set_config(name, '1000', false) FROM pg_catalog.pg_settings \
+             WHERE name = 'client_connection_check_interval'";
+        let asked = async {
+            connection.query(set_up).await?;
+            connection.query("SELECT pg_catalog.pg_backend_pid()").await
+        };
+        let pid = asked.await.map_err(|failure| failure.into_error(place.context.clone()))?;
         let pid = pid.into_iter().flatten().next().flatten().unwrap_or_default();
         Ok(Self { connection, copy: format!("rowferry_backlog_{pid}") })
     }
 
-    /// Takes a copy of a slot, in place of the one before, that ends with this connection.
-    async fn take_copy(&mut self, slot: &str) -> Result<(), Failure> {
+    /// Hangs up, and waits until the server has freed what it held for us.
+    async fn close(mut self, place: &Place) {
+        self.connection.writer.close().await;
+        let ended = async { while self.connection.reader.next().await.is_ok() {} };
+        let _ = tokio::time::timeout(place.options.connect_timeout(), ended).await;
+    }
+
+    /// Takes a copy of a slot, in place of the one before, that ends with this connection. Returns where it starts.
+    async fn take_copy(&mut self, slot: &str) -> Result<Lsn, Failure> {
         let (slot, copy) = (quote_text(slot), quote_text(&self.copy));
         let drop = format!(
             "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots \
@@ -234,37 +297,39 @@ impl Session {
         self.connection
             .query(&format!("SELECT FROM pg_catalog.pg_copy_logical_replication_slot({slot}, {copy}, true)"))
             .await?;
-        Ok(())
+        Ok(self.places(&self.copy.clone()).await?.0)
+    }
+
+    /// Up to where a slot is read, and from where it is decoded.
+    async fn places(&mut self, slot: &str) -> Result<(Lsn, Lsn), Failure> {
+        let slot = quote_text(slot);
+        let statement = format!(
+            "SELECT confirmed_flush_lsn, restart_lsn FROM pg_catalog.pg_replication_slots WHERE slot_name = {slot}"
+        );
+        let asked = self.connection.query(&statement).await?;
+        let mut places = asked.iter().flatten().flatten().map(|text| Lsn::parse(text));
+        match (places.next(), places.next()) {
+            (Some(Ok(confirmed)), Some(Ok(restart))) => Ok((confirmed, restart)),
+            _ => Err(Failure::Protocol(format!("the server does not know slot {slot} any more"))),
+        }
     }
 
     /// Makes the part that follows `before`: the copy that has read what is before it, and to where it was to read.
-    async fn make(self, place: Arc<Place>, goal: Lsn, before: Option<(String, Lsn)>) -> Result<Made> {
-        let context = place.context.clone();
-        self.try_to_make(&place, goal, before).await.map_err(|failure| failure.into_error(context))
-    }
-
-    async fn try_to_make(mut self, place: &Place, goal: Lsn, before: Option<(String, Lsn)>) -> Result<Made, Failure> {
-        let mut reached = Lsn(0);
+    async fn make(mut self, place: Arc<Place>, goal: Lsn, before: Option<(String, Lsn)>) -> Result<Made, Failure> {
         if let Some((copy, to)) = before {
-            self.take_copy(&copy).await?;
-            reached = to;
+            let starts = self.take_copy(&copy).await?;
+            let (ended, _) = self.places(&copy).await?;
+            if starts != ended || ended < to {
+                let what =
+                    format!("a part that was to reach {to} ends at {ended}, and the next one starts at {starts}");
+                return Err(Failure::Protocol(what));
+            }
         }
-        let copy = quote_text(&self.copy);
-        let asked = self
-            .connection
-            .query(&format!(
-                "SELECT confirmed_flush_lsn, restart_lsn FROM pg_catalog.pg_replication_slots WHERE slot_name = {copy}"
-            ))
-            .await?;
-        let mut places = asked.iter().flatten().flatten().map(|text| Lsn::parse(text));
-        let (Some(Ok(from)), Some(Ok(restart))) = (places.next(), places.next()) else {
-            return Err(Failure::Protocol("the server does not know the copy of the slot that it made".into()));
-        };
-        if from < reached {
-            return Err(Failure::Protocol(format!("a part that was to reach {reached} ends at {from}")));
-        }
-        let to =
-            Lsn(goal.0.min(from.0.saturating_add(part_bytes(place.backlog_bytes, from.0.saturating_sub(restart.0)))));
+        let copy = self.copy.clone();
+        let (from, restart) = self.places(&copy).await?;
+        let copy = quote_text(&copy);
+        let part_bytes = part_bytes(place.backlog_bytes, from.0.saturating_sub(restart.0));
+        let to = Lsn(goal.0.min(from.0.saturating_add(part_bytes)));
         let mut notices = Vec::new();
         if from < goal {
             let publication = quote_text(&quote_name(&place.publication));
@@ -283,10 +348,11 @@ impl Session {
     }
 }
 
-/// How large a part is before which so much is gone through again.
+/// How large a part is before which so much is gone through again. A small one leaves little to apply when all is read, a large
+/// one is cheaper.
 fn part_bytes(backlog_bytes: u64, read_again: u64) -> u64 {
-    let (smallest, largest) = (backlog_bytes.div_ceil(SMALLEST_PART), backlog_bytes.saturating_mul(LARGEST_PART));
-    (read_again / READ_AGAIN).clamp(smallest, largest)
+    let usual = read_again.saturating_mul(2).clamp(backlog_bytes.div_ceil(FIRST_PART), backlog_bytes);
+    usual.max(read_again / READ_AGAIN).min(backlog_bytes.saturating_mul(LARGEST_PART))
 }
 
 /// The one field of the one row that a message of COPY holds; `None` of the end.
@@ -338,6 +404,14 @@ mod tests {
             "no message is NULL"
         );
         assert!(row([field(b"a"), field(b"b")].concat().into(), &mut header_read).is_err());
+    }
+
+    #[test]
+    fn parts_grow_with_what_is_read_again_before_them() {
+        let part = |read_again| part_bytes(64, read_again);
+        assert_eq!([0, 8, 16, 32, 128, 400, 4_000].map(part), [16, 16, 32, 64, 64, 200, 1_024]);
+        assert_eq!(part_bytes(1, 0), 1);
+        assert_eq!(part_bytes(u64::MAX, u64::MAX), u64::MAX);
     }
 
     proptest! {

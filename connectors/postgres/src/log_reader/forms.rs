@@ -162,7 +162,8 @@ impl Forms {
         }
         let spelled = |column: &RelationColumn| self.spelled.get(&(column.type_oid, column.type_mod)).cloned();
         let natives: Option<Vec<String>> = relation.columns.iter().map(spelled).collect();
-        let given = self.given.get(&name_of(&relation));
+        // One that was given without a key may have got one.
+        let given = self.given.get(&name_of(&relation)).filter(|given| !given.key.is_empty());
         if let (Some(given), Some(natives)) = (given, natives)
             && is_same_form(given, &build(&relation, natives, None, Some(given)))
         {

@@ -29,7 +29,7 @@ const GATHER: Duration = Duration::from_millis(1);
 pub(super) struct Stream {
     frames: FrameReader,
     status: Status,
-    backlog_bytes: u64,
+    place: Arc<Place>,
     weighed_at: Instant,
     /// The end of the log, being asked for.
     weighing: Option<JoinHandle<Result<Lsn>>>,
@@ -45,7 +45,7 @@ pub(super) enum Streamed {
 
 impl Stream {
     /// Streams what follows `start`, of which all up to `confirmed` is the slot's to forget.
-    pub(super) async fn open(place: &Place, client: &Client, start: Lsn, confirmed: Lsn) -> Result<Self> {
+    pub(super) async fn open(place: &Arc<Place>, client: &Client, start: Lsn, confirmed: Lsn) -> Result<Self> {
         let slot = &place.slot;
         let timeout = refusal::sender_timeout(client).await?;
         let mut connection = connect(&place.options).await?;
@@ -61,7 +61,7 @@ impl Stream {
         Ok(Self {
             frames: connection.reader,
             status: Status::start(connection.writer, confirmed, timeout),
-            backlog_bytes: place.backlog_bytes,
+            place: place.clone(),
             weighed_at: Instant::now(),
             weighing: None,
         })
@@ -101,7 +101,7 @@ impl Stream {
     /// Whether so much log lies ahead that it is worth another way of reading. Looked at while chunks come full.
     async fn weigh(&mut self, decoder: &Decoder) -> Result<Streamed> {
         match &mut self.weighing {
-            None if self.weighed_at.elapsed() > WEIGH_EVERY && self.backlog_bytes > 0 => {
+            None if self.weighed_at.elapsed() > WEIGH_EVERY && self.place.reads_backlogs() => {
                 self.weighing = Some(tokio::spawn(end_of_log(decoder.client())));
             }
             Some(task) if task.is_finished() => {
@@ -110,7 +110,7 @@ impl Stream {
                 self.weighing = None;
                 self.weighed_at = Instant::now();
                 if let Ok(Ok(end)) = end
-                    && end.0.saturating_sub(reached.0) >= 2 * self.backlog_bytes
+                    && end.0.saturating_sub(reached.0) >= self.place.backlog_bytes.saturating_mul(2)
                 {
                     return Ok(Streamed::Lags);
                 }

@@ -297,13 +297,35 @@ impl PostgresApplier {
         copy.finish().await.map(|()| sent)
     }
 
-    /// Begins a COPY into a table.
+    /// Begins a COPY into a table, inside a transaction.
     pub(super) async fn copy<'s>(&mut self, shape: &'s Shape, into: &str, format: Format) -> Result<Copy<'s>> {
+        if format == Format::Binary && into == shape.table {
+            self.refuse_other_types(shape).await?;
+        }
         let statement = format!("COPY {into} ({}) FROM STDIN{}", shape.names(), format.clause());
         let statement = self.prepared(&statement).await?;
         let sink = self.client.copy_in(&statement).await.map_err(|error| failed(&shape.table, error))?;
         let buffer = BytesMut::from(if format == Format::Binary { binary::HEADER } else { &[] });
         Ok(Copy { sink: Box::pin(sink), table: &shape.table, format, buffer })
+    }
+
+    /// A server takes the bytes of one type for those of another. From here to the end of the transaction the table keeps
+    /// its types: a statement whose answer would have others than when it was prepared is an error.
+    async fn refuse_other_types(&mut self, shape: &Shape) -> Result<()> {
+        let probe = self.prepared(&format!("SELECT {} FROM {} WHERE false", shape.names(), shape.table)).await?;
+        let as_expected = shape.columns.iter().zip(probe.columns());
+        let as_expected = as_expected
+            .fold(true, |all, (column, have)| all && column.binary.is_some_and(|binary| binary.is(have.type_())));
+        let probed = self.client.execute(&probe, &[]).await.map_err(|error| failed(&shape.table, error));
+        match probed {
+            Ok(_) if as_expected => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Unreachable => Err(error),
+            _ => {
+                self.forget();
+                let what = format!("write table {}: its columns' types have changed meanwhile", shape.table);
+                Err(Error::new(ErrorKind::Transient, what))
+            }
+        }
     }
 
     /// An empty temporary table of the columns that are written.

@@ -6,6 +6,7 @@
 
 use bytes::{BufMut, BytesMut};
 use rowferry_api::Cell;
+use tokio_postgres::types::Type;
 
 /// What a COPY begins with: its signature, no flags, no extension.
 pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -65,6 +66,28 @@ impl Binary {
         })
     }
 
+    /// Whether a column of this type takes the form.
+    pub(super) fn is(self, ty: &Type) -> bool {
+        match self {
+            Self::Bool => *ty == Type::BOOL,
+            Self::Int2 => *ty == Type::INT2,
+            Self::Int4 => *ty == Type::INT4,
+            Self::Int8 => *ty == Type::INT8,
+            Self::Float4 => *ty == Type::FLOAT4,
+            Self::Float8 => *ty == Type::FLOAT8,
+            Self::Numeric => *ty == Type::NUMERIC,
+            Self::Text => [Type::TEXT, Type::VARCHAR, Type::BPCHAR].contains(ty),
+            Self::Bytea => *ty == Type::BYTEA,
+            Self::Uuid => *ty == Type::UUID,
+            Self::Json => *ty == Type::JSON,
+            Self::Jsonb => *ty == Type::JSONB,
+            Self::Date => *ty == Type::DATE,
+            Self::Time => *ty == Type::TIME,
+            Self::Timestamp => *ty == Type::TIMESTAMP,
+            Self::TimestampTz => *ty == Type::TIMESTAMPTZ,
+        }
+    }
+
     /// Appends a cell with its length. `None`, and an unknown rest in `out`, if this value goes as text only.
     pub(super) fn put(self, cell: Cell<'_>, out: &mut BytesMut) -> Option<()> {
         let text = match cell {
@@ -107,12 +130,12 @@ impl Binary {
                 out.put_i64(number);
             }
             Self::Float4 => {
-                let number: f32 = finite(text)?.parse().ok()?;
+                let number: f32 = finite(text)?.parse().ok().filter(|number| fits(f64::from(*number), text))?;
                 out.put_i32(4);
                 out.put_f32(number);
             }
             Self::Float8 => {
-                let number: f64 = finite(text)?.parse().ok()?;
+                let number: f64 = finite(text)?.parse().ok().filter(|number| fits(*number, text))?;
                 out.put_i32(8);
                 out.put_f64(number);
             }
@@ -182,6 +205,12 @@ fn integer(text: &[u8]) -> Option<i64> {
 fn finite(text: &[u8]) -> Option<&str> {
     let is_plain = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E');
     if text.iter().all(is_plain) { std::str::from_utf8(text).ok() } else { None }
+}
+
+/// Not what became of a number that is too large or too small.
+fn fits(number: f64, text: &[u8]) -> bool {
+    let digits = text.split(|byte| matches!(byte, b'e' | b'E')).next().unwrap_or_default();
+    number.is_finite() && (number != 0.0 || !digits.iter().any(|byte| (b'1'..=b'9').contains(byte)))
 }
 
 /// Days since 2000 of `YYYY-MM-DD`.
@@ -338,6 +367,10 @@ mod tests {
             (Binary::Int8, ""),
             (Binary::Float8, "NaN"),
             (Binary::Float8, "Infinity"),
+            (Binary::Float8, "1e400"),
+            (Binary::Float8, "1.5e-400"),
+            (Binary::Float4, "1e39"),
+            (Binary::Float4, "1e-60"),
             (Binary::Numeric, "NaN"),
             (Binary::Numeric, "Infinity"),
             (Binary::Numeric, "1e3"),

@@ -210,7 +210,12 @@ fn put_binary<'a>(
 ) -> Option<()> {
     let start = out.len();
     out.put_i16(i16::try_from(count).ok()?);
-    let put = cells.try_for_each(|(column, cell)| column.binary?.put(cell, out));
+    let mut sent = 0;
+    let put = cells.try_for_each(|(column, cell)| {
+        sent += 1;
+        column.binary?.put(cell, out)
+    });
+    let put = put.filter(|()| sent == count);
     if put.is_none() {
         out.truncate(start);
     }
