@@ -6,6 +6,7 @@
 use rowferry_testkit::compare::{Target, differences, source_tables};
 use rowferry_testkit::{Database, Postgres, Rowferry, config};
 use serde_json::Value;
+use std::time::Duration;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rowferry");
 
@@ -302,6 +303,37 @@ async fn tables_that_change_while_they_are_being_made() {
         running.kill9();
         ferry.source.execute(&tables(&format!("ALTER TABLE t# ADD c{kill} int NOT NULL DEFAULT 1;"))).await;
     }
+    ferry.rowferry.run_until_caught_up();
+    ferry.assert_same().await;
+}
+
+/// Ranges go on being handed out until the log says that the form has changed, and again once the target has it: none between.
+#[tokio::test]
+async fn columns_that_come_while_a_table_is_copied() {
+    const COLUMNS: u32 = 20;
+    let ferry = Ferry::new(
+        "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, repeat('x', 200) FROM generate_series(1, 60000) g",
+        "slice_rows = 100",
+    )
+    .await;
+    let mut running = ferry.rowferry.spawn_run();
+    let copied =
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('public.t') AND attname ~ '^c' AND attnum > 0";
+    for number in 0..COLUMNS {
+        ferry
+            .source
+            .execute(&format!("ALTER TABLE t ADD c{number} int; UPDATE t SET c{number} = id WHERE id < 10"))
+            .await;
+        let comes = async {
+            while ferry.target.value(copied).await.parse::<u32>().unwrap() <= number {
+                tokio::task::yield_now().await;
+            }
+        };
+        let comes = tokio::time::timeout(Duration::from_secs(60), comes).await;
+        assert!(comes.is_ok(), "column {number} does not come: {:?}", ferry.state_of("public.t"));
+    }
+    running.wait_streaming();
+    running.sigterm();
     ferry.rowferry.run_until_caught_up();
     ferry.assert_same().await;
 }

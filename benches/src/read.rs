@@ -12,37 +12,62 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const SLOT: &str = "reader";
+
+/// Who reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Peer,
+    /// As rowferry reads what waits for it.
+    Parts,
+    /// As the walsender sends it.
+    Stream,
+}
+
+impl Reader {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Peer => "pg_recvlogical",
+            Self::Parts => "rowferry's reader",
+            Self::Stream => "rowferry's reader, streamed",
+        }
+    }
+}
 /// How often the reader tells the source where it stands, as rowferry does after a checkpoint.
 const CONFIRM_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) async fn read(plan: &Plan) -> Vec<Figure> {
     let replay = Replay::prepare(&plan.binary, load::inserts(plan.rows), false).await;
-    let (mut peer, mut ours) = (Vec::new(), Vec::new());
+    let (mut peer, mut parts, mut stream) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..plan.repeat {
-        peer.push(run(&replay, "pg_recvlogical").await);
-        ours.push(run(&replay, "rowferry's reader").await);
+        peer.push(run(&replay, Reader::Peer).await);
+        parts.push(run(&replay, Reader::Parts).await);
+        stream.push(run(&replay, Reader::Stream).await);
     }
-    vec![Figure::rates("read, by pg_recvlogical", &peer, &ours, Some(Wanted::AtLeast(3.0)))]
+    vec![
+        Figure::rates("read a backlog, by pg_recvlogical", &peer, &parts, Some(Wanted::AtLeast(3.0))),
+        Figure::rates("read a stream, by pg_recvlogical", &peer, &stream, Some(Wanted::AtLeast(1.0))),
+    ]
 }
 
-async fn run(replay: &Replay, who: &str) -> Run {
+async fn run(replay: &Replay, who: Reader) -> Run {
     replay.copy_slot(SLOT).await;
     let program = || match who {
-        "pg_recvlogical" => measure::cpu_of_ended_children(),
+        Reader::Peer => measure::cpu_of_ended_children(),
         _ => measure::cpu_of_process(std::process::id()),
     };
     let (cpu_before, program_before) = (replay.ends.cpu(None), program());
     let began = Instant::now();
     match who {
-        "pg_recvlogical" => receive(replay),
-        _ => read_all(replay).await,
+        Reader::Peer => receive(replay),
+        Reader::Parts => read_all(replay, BACKLOG_BYTES).await,
+        Reader::Stream => read_all(replay, 0).await,
     }
     let seconds = began.elapsed().as_secs_f64();
     let mut cpu = replay.ends.cpu(None).since(cpu_before);
     cpu.program = program() - program_before;
     replay.ends.drop_slot(SLOT).await;
     let (rows, row_bytes) = (replay.changes(), replay.row_bytes());
-    let run = Run { who: who.to_owned(), seconds, rows, row_bytes, cpu, peak_kib: None };
+    let run = Run { who: who.name().to_owned(), seconds, rows, row_bytes, cpu, peak_kib: None };
     println!("  {run}");
     run
 }
@@ -57,14 +82,9 @@ fn receive(replay: &Replay) {
 }
 
 /// rowferry's reader until the commit of the marker has come by.
-async fn read_all(replay: &Replay) {
+async fn read_all(replay: &Replay, backlog_bytes: u64) {
     let database = &replay.ends.source_database;
-    let options = SourceOptions {
-        url: database.url(),
-        slot: SLOT.into(),
-        publication: "bench".into(),
-        backlog_bytes: BACKLOG_BYTES,
-    };
+    let options = SourceOptions { url: database.url(), slot: SLOT.into(), publication: "bench".into(), backlog_bytes };
     let source = PostgresSource::new(options).expect("valid options");
     let tables = source.tables().await.expect("read the catalog").into_iter().map(|table| table.schema);
     let tables: Vec<_> = tables.filter(|table| table.name.schema == "public").collect();

@@ -45,6 +45,9 @@ const SETTINGS: [(&str, &str); 16] = [
 /// session if it were told at its start.
 pub(crate) const RESET_NEWER: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
      WHERE name IN ('transaction_timeout', 'idle_session_timeout') AND setting <> '0'";
+/// Has a session end soon after its client, also while it waits or decodes (from 14 on).
+pub(crate) const END_WITH_CLIENT: &str = "SELECT pg_catalog.set_config(name, '1000', false) FROM pg_catalog.pg_settings \
+     WHERE name = 'client_connection_check_interval'";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that is gone without a word is noticed after about a minute; the system's own default is two hours.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);

@@ -7,7 +7,7 @@ mod refusal;
 mod status;
 mod stream;
 
-use crate::connection::ConnectOptions;
+use crate::connection::{ConnectOptions, from_pg};
 use crate::lsn::Lsn;
 use crate::slot;
 use async_trait::async_trait;
@@ -138,6 +138,13 @@ impl PostgresLogReader {
             Way::Opening(_) => {}
         }
     }
+}
+
+/// The end of the log; `None` on a standby, which says other things of it.
+async fn end_of_log(client: &Client) -> Result<Option<Lsn>> {
+    let statement = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END::text";
+    let row = client.query_one(statement, &[]).await.map_err(|error| from_pg("ask for the end of the log", error))?;
+    row.get::<_, Option<&str>>(0).map(Lsn::parse).transpose()
 }
 
 async fn open(place: &Arc<Place>, client: Arc<Client>, from: Lsn, confirmed: Lsn) -> Result<Way> {

@@ -2,7 +2,7 @@
 
 mod holder;
 
-use crate::connection::{ConnectOptions, from_pg};
+use crate::connection::{ConnectOptions, END_WITH_CLIENT, from_pg};
 use crate::log_reader::lost;
 use crate::lsn::Lsn;
 use crate::settle;
@@ -168,11 +168,7 @@ async fn advance(client: &Client, options: &ConnectOptions, name: &str, mark: i6
 async fn make(options: &ConnectOptions, name: &str) -> Result<Lsn> {
     let failed = |error| from_pg(format!("create slot \"{name}\""), error);
     let client = options.connect().await?;
-    let limit = format!(
-        "SET statement_timeout = {}; \
-         SELECT set_config(name, '1000', false) FROM pg_settings WHERE name = 'client_connection_check_interval'",
-        GIVE_UP_AFTER.as_millis()
-    );
+    let limit = format!("SET statement_timeout = {}; {END_WITH_CLIENT}", GIVE_UP_AFTER.as_millis());
     client.batch_execute(&limit).await.map_err(failed)?;
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&name];
     let made =

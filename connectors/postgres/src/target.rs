@@ -234,30 +234,30 @@ impl Look {
         let columns = client.prepare(&columns_statement()).await.map_err(failed)?;
         Ok(Self { kind, columns })
     }
+
+    /// Looks a table up; `None` if it is not there.
+    pub(crate) async fn table(&self, client: &Client, name: &TableName) -> Result<Option<TargetTable>> {
+        let quoted = quote_table(name);
+        let failed = |error| from_pg(format!("look at table {name} in the target"), error);
+        let kind = client.query_opt(&self.kind, &[&quoted]).await.map_err(failed)?;
+        let Some(kind) = kind else { return Ok(None) };
+        let rows = client.query(&self.columns, &[&quoted]).await.map_err(failed)?;
+        let column = |row: &Row| TargetColumn {
+            name: row.get(0),
+            native: row.get(1),
+            bare: row.get(2),
+            not_null: row.get(3),
+            has_default: row.get(4),
+            generated: row.get(5),
+            always_identity: row.get(6),
+            equals: row.get(7),
+        };
+        let columns = rows.iter().map(column).collect();
+        Ok(Some(TargetTable { quoted, partitioned: kind.get(0), takes_copy: kind.get(1), columns }))
+    }
 }
 
-/// Looks a table up; `None` if it is not there.
+/// Looks one table up; `None` if it is not there.
 pub(crate) async fn look(client: &Client, name: &TableName) -> Result<Option<TargetTable>> {
-    look_by(client, &Look::prepare(client).await?, name).await
-}
-
-/// As [`look`].
-pub(crate) async fn look_by(client: &Client, look: &Look, name: &TableName) -> Result<Option<TargetTable>> {
-    let quoted = quote_table(name);
-    let failed = |error| from_pg(format!("look at table {name} in the target"), error);
-    let kind = client.query_opt(&look.kind, &[&quoted]).await.map_err(failed)?;
-    let Some(kind) = kind else { return Ok(None) };
-    let rows = client.query(&look.columns, &[&quoted]).await.map_err(failed)?;
-    let column = |row: &Row| TargetColumn {
-        name: row.get(0),
-        native: row.get(1),
-        bare: row.get(2),
-        not_null: row.get(3),
-        has_default: row.get(4),
-        generated: row.get(5),
-        always_identity: row.get(6),
-        equals: row.get(7),
-    };
-    let columns = rows.iter().map(column).collect();
-    Ok(Some(TargetTable { quoted, partitioned: kind.get(0), takes_copy: kind.get(1), columns }))
+    Look::prepare(client).await?.table(client, name).await
 }

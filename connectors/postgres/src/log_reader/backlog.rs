@@ -10,8 +10,8 @@
 //! Source: PostgreSQL manual, "Replication Management Functions"; COPY, "Binary Format".
 
 use super::decoder::Decoder;
-use super::{CHUNK_BYTES, Place};
-use crate::connection::{Failure, from_pg, quote_name, quote_text};
+use super::{CHUNK_BYTES, Place, end_of_log};
+use crate::connection::{END_WITH_CLIENT, Failure, from_pg, quote_name, quote_text};
 use crate::lsn::Lsn;
 use crate::replication::{Frame, ReplicationConnection, connect};
 use bytes::{Buf, Bytes};
@@ -183,10 +183,7 @@ impl Backlog {
                     return Ok(true);
                 }
                 // Nothing of the part has been sent yet.
-                b'E' if !*header_read => {
-                    (self.part, self.next) = (None, None);
-                    return self.failed(frame.error(), decoder).map(|()| false);
-                }
+                b'E' if !*header_read => return self.failed(frame.error(), decoder).map(|()| false),
                 b'E' => return Err(decoder.ended(frame.error())),
                 other => return Err(decoder.unknown(other)),
             }
@@ -218,13 +215,6 @@ impl Drop for Backlog {
             task.abort();
         }
     }
-}
-
-/// The end of the log; `None` on a standby, which says other things of it.
-async fn end_of_log(client: &Client) -> Result<Option<Lsn>> {
-    let statement = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END::text";
-    let row = client.query_one(statement, &[]).await.map_err(|error| from_pg("ask for the end of the log", error))?;
-    row.get::<_, Option<&str>>(0).map(Lsn::parse).transpose()
 }
 
 /// What a backlog leaves behind.
@@ -268,10 +258,8 @@ impl Session {
     async fn open(place: &Place) -> Result<Self> {
         let mut connection = connect(&place.options).await?;
         // So that it ends with us also while it decodes.
-        let set_up = "SELECT set_config(name, '1000', false) FROM pg_catalog.pg_settings \
-             WHERE name = 'client_connection_check_interval'";
         let asked = async {
-            connection.query(set_up).await?;
+            connection.query(END_WITH_CLIENT).await?;
             connection.query("SELECT pg_catalog.pg_backend_pid()").await
         };
         let pid = asked.await.map_err(|failure| failure.into_error(place.context.clone()))?;
@@ -297,12 +285,11 @@ impl Session {
         self.connection
             .query(&format!("SELECT FROM pg_catalog.pg_copy_logical_replication_slot({slot}, {copy}, true)"))
             .await?;
-        Ok(self.places(&self.copy.clone()).await?.0)
+        Ok(self.places(&copy).await?.0)
     }
 
-    /// Up to where a slot is read, and from where it is decoded.
+    /// Up to where a slot, by its quoted name, is read, and from where it is decoded.
     async fn places(&mut self, slot: &str) -> Result<(Lsn, Lsn), Failure> {
-        let slot = quote_text(slot);
         let statement = format!(
             "SELECT confirmed_flush_lsn, restart_lsn FROM pg_catalog.pg_replication_slots WHERE slot_name = {slot}"
         );
@@ -318,16 +305,15 @@ impl Session {
     async fn make(mut self, place: Arc<Place>, goal: Lsn, before: Option<(String, Lsn)>) -> Result<Made, Failure> {
         if let Some((copy, to)) = before {
             let starts = self.take_copy(&copy).await?;
-            let (ended, _) = self.places(&copy).await?;
+            let (ended, _) = self.places(&quote_text(&copy)).await?;
             if starts != ended || ended < to {
                 let what =
                     format!("a part that was to reach {to} ends at {ended}, and the next one starts at {starts}");
                 return Err(Failure::Protocol(what));
             }
         }
-        let copy = self.copy.clone();
+        let copy = quote_text(&self.copy);
         let (from, restart) = self.places(&copy).await?;
-        let copy = quote_text(&copy);
         let part_bytes = part_bytes(place.backlog_bytes, from.0.saturating_sub(restart.0));
         let to = Lsn(goal.0.min(from.0.saturating_add(part_bytes)));
         let mut notices = Vec::new();

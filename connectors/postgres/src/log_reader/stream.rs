@@ -5,8 +5,8 @@
 use super::decoder::Decoder;
 use super::refusal;
 use super::status::Status;
-use super::{CHUNK_BYTES, Place};
-use crate::connection::{Failure, from_pg, quote_command_text, quote_name};
+use super::{CHUNK_BYTES, Place, end_of_log};
+use crate::connection::{Failure, quote_command_text, quote_name};
 use crate::lsn::Lsn;
 use crate::pgoutput::timestamp;
 use crate::replication::{Frame, FrameReader, connect};
@@ -32,7 +32,7 @@ pub(super) struct Stream {
     place: Arc<Place>,
     weighed_at: Instant,
     /// The end of the log, being asked for.
-    weighing: Option<JoinHandle<Result<Lsn>>>,
+    weighing: Option<JoinHandle<Result<Option<Lsn>>>>,
 }
 
 /// How a call of [`Stream::next`] ended.
@@ -102,14 +102,15 @@ impl Stream {
     async fn weigh(&mut self, decoder: &Decoder) -> Result<Streamed> {
         match &mut self.weighing {
             None if self.weighed_at.elapsed() > WEIGH_EVERY && self.place.reads_backlogs() => {
-                self.weighing = Some(tokio::spawn(end_of_log(decoder.client())));
+                let client = decoder.client();
+                self.weighing = Some(tokio::spawn(async move { end_of_log(&client).await }));
             }
             Some(task) if task.is_finished() => {
                 let Some(reached) = decoder.boundary() else { return Ok(Streamed::Events) };
                 let end = task.await;
                 self.weighing = None;
                 self.weighed_at = Instant::now();
-                if let Ok(Ok(end)) = end
+                if let Ok(Ok(Some(end))) = end
                     && end.0.saturating_sub(reached.0) >= self.place.backlog_bytes.saturating_mul(2)
                 {
                     return Ok(Streamed::Lags);
@@ -173,9 +174,4 @@ impl Drop for Stream {
             task.abort();
         }
     }
-}
-
-async fn end_of_log(client: Arc<Client>) -> Result<Lsn> {
-    let row = client.query_one("SELECT pg_current_wal_flush_lsn()::text", &[]).await;
-    Lsn::parse(row.map_err(|error| from_pg("ask for the end of the log", error))?.get(0))
 }

@@ -1,23 +1,20 @@
 //! Applies batches: each table's net changes in a few statements, all of a batch and its position in one transaction.
 
+mod copy;
 mod updates;
 
-use super::binary;
-use super::rows::{Format, Shape, Texts, Written, columns_of, columns_of_keys, failed, list, unnest};
-use super::{Look, TargetTable, ddl, look_by, make_commits_durable, replace};
+use super::rows::{Shape, Texts, Written, columns_of, columns_of_keys, failed, list, unnest};
+use super::{Look, TargetTable, ddl, make_commits_durable, replace};
 use crate::connection::{ConnectOptions, from_pg, quote_name, quote_table};
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use futures_util::SinkExt;
 use rowferry_api::{
     Alteration, Applied, Applier, Batch, BlockStream, Created, Error, ErrorKind, Finding, Key, Range, Replaced, Result,
     Row, Step, TableName, TableRows, TableSchema,
 };
 use std::collections::{HashMap, HashSet};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, CopyInSink, Statement};
+use tokio_postgres::{Client, Statement};
 
 /// Rows from which staging with COPY pays.
 const STAGE_FROM: usize = 100;
@@ -25,8 +22,6 @@ const STAGE_FROM: usize = 100;
 const COPY_FROM: usize = 10;
 /// Keys or rows of one statement with array parameters.
 const ROWS_AT_ONCE: usize = 5_000;
-/// Bytes of COPY data sent at once.
-const COPY_BYTES: usize = 1 << 20;
 
 /// A connection that writes.
 pub(super) struct PostgresApplier {
@@ -105,7 +100,7 @@ impl PostgresApplier {
             Some(look) => look.clone(),
             None => self.look.insert(Look::prepare(&self.client).await?).clone(),
         };
-        let table = look_by(&self.client, &look, name).await?.ok_or_else(|| {
+        let table = look.table(&self.client, name).await?.ok_or_else(|| {
             Error::new(ErrorKind::Schema, format!("write table {name}: the target does not have it"))
                 .hint(format!("It was dropped there. `rowferry resync --table {name}` makes it again."))
         })?;
@@ -274,60 +269,6 @@ impl PostgresApplier {
             .map_err(|error| failed(&shape.table, error))
     }
 
-    /// Sends rows by COPY into a table, in binary up to the first that has to go as text.
-    async fn copy_rows(&mut self, shape: &Shape, into: &str, rows: &[&Row]) -> Result<()> {
-        let sent = self.copy_some(shape, into, rows, shape.format()).await?;
-        if sent < rows.len() {
-            self.copy_some(shape, into, &rows[sent..], Format::Text).await?;
-        }
-        Ok(())
-    }
-
-    /// Sends rows by COPY up to the first that cannot go in this format; returns how many that were.
-    async fn copy_some(&mut self, shape: &Shape, into: &str, rows: &[&Row], format: Format) -> Result<usize> {
-        let mut copy = self.copy(shape, into, format).await?;
-        let mut sent = 0;
-        for row in rows {
-            if format.put(row, &shape.columns, &mut copy.buffer).is_none() {
-                break;
-            }
-            sent += 1;
-            copy.send_full().await?;
-        }
-        copy.finish().await.map(|()| sent)
-    }
-
-    /// Begins a COPY into a table, inside a transaction.
-    pub(super) async fn copy<'s>(&mut self, shape: &'s Shape, into: &str, format: Format) -> Result<Copy<'s>> {
-        if format == Format::Binary && into == shape.table {
-            self.refuse_other_types(shape).await?;
-        }
-        let statement = format!("COPY {into} ({}) FROM STDIN{}", shape.names(), format.clause());
-        let statement = self.prepared(&statement).await?;
-        let sink = self.client.copy_in(&statement).await.map_err(|error| failed(&shape.table, error))?;
-        let buffer = BytesMut::from(if format == Format::Binary { binary::HEADER } else { &[] });
-        Ok(Copy { sink: Box::pin(sink), table: &shape.table, format, buffer })
-    }
-
-    /// A server takes the bytes of one type for those of another. From here to the end of the transaction the table keeps
-    /// its types: a statement whose answer would have others than when it was prepared is an error.
-    async fn refuse_other_types(&mut self, shape: &Shape) -> Result<()> {
-        let probe = self.prepared(&format!("SELECT {} FROM {} WHERE false", shape.names(), shape.table)).await?;
-        let as_expected = shape.columns.iter().zip(probe.columns());
-        let as_expected = as_expected
-            .fold(true, |all, (column, have)| all && column.binary.is_some_and(|binary| binary.is(have.type_())));
-        let probed = self.client.execute(&probe, &[]).await.map_err(|error| failed(&shape.table, error));
-        match probed {
-            Ok(_) if as_expected => Ok(()),
-            Err(error) if error.kind() == ErrorKind::Unreachable => Err(error),
-            _ => {
-                self.forget();
-                let what = format!("write table {}: its columns' types have changed meanwhile", shape.table);
-                Err(Error::new(ErrorKind::Transient, what))
-            }
-        }
-    }
-
     /// An empty temporary table of the columns that are written.
     pub(super) async fn stage(&mut self, shape: &Shape) -> Result<String> {
         let columns = list(shape.columns.iter().map(|column| format!("{} {}", column.name, column.native)));
@@ -366,45 +307,6 @@ impl PostgresApplier {
         // A connection that is gone has rolled back; the next call connects again.
         let _ = self.client.batch_execute(statement).await;
         self.open = was_open;
-    }
-}
-
-/// A COPY into a table under way.
-pub(super) struct Copy<'a> {
-    sink: Pin<Box<CopyInSink<Bytes>>>,
-    table: &'a str,
-    format: Format,
-    /// Rows that are sent with the next ones.
-    pub(super) buffer: BytesMut,
-}
-
-impl Copy<'_> {
-    /// Sends what is in the buffer, if it is much.
-    pub(super) async fn send_full(&mut self) -> Result<()> {
-        if self.buffer.len() >= COPY_BYTES { self.send().await } else { Ok(()) }
-    }
-
-    async fn send(&mut self) -> Result<()> {
-        let rows = self.buffer.split().freeze();
-        self.buffer.reserve(COPY_BYTES + COPY_BYTES / 8);
-        self.send_bytes(rows).await
-    }
-
-    /// Sends rows as they are, after those in the buffer.
-    pub(super) async fn send_bytes(&mut self, rows: Bytes) -> Result<()> {
-        self.sink.send(rows).await.map_err(|error| failed(self.table, error))
-    }
-
-    /// Sends the rest; an error of any row comes here.
-    pub(super) async fn finish(mut self) -> Result<()> {
-        if self.format == Format::Binary {
-            self.buffer.extend_from_slice(binary::TRAILER);
-        }
-        if !self.buffer.is_empty() {
-            let rest = self.buffer.split().freeze();
-            self.send_bytes(rest).await?;
-        }
-        self.sink.as_mut().finish().await.map(drop).map_err(|error| failed(self.table, error))
     }
 }
 

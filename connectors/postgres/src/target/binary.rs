@@ -96,84 +96,51 @@ impl Binary {
                 return Some(());
             }
             Cell::Text(text) => text,
-            Cell::Raw(bytes) if self == Self::Bytea => {
-                return sized(out, |out| {
-                    out.put_slice(bytes);
-                    Some(())
-                });
-            }
+            Cell::Raw(bytes) if self == Self::Bytea => return slice(out, bytes),
             Cell::Raw(_) => return None,
         };
         match self {
-            Self::Bool => {
-                let is_true = match text {
+            Self::Bool => slice(
+                out,
+                &[match text {
                     b"t" => 1,
                     b"f" => 0,
                     _ => return None,
-                };
-                out.put_i32(1);
-                out.put_u8(is_true);
-            }
-            Self::Int2 => {
-                let number = i16::try_from(integer(text)?).ok()?;
-                out.put_i32(2);
-                out.put_i16(number);
-            }
-            Self::Int4 => {
-                let number = i32::try_from(integer(text)?).ok()?;
-                out.put_i32(4);
-                out.put_i32(number);
-            }
-            Self::Int8 => {
-                let number = integer(text)?;
-                out.put_i32(8);
-                out.put_i64(number);
-            }
+                }],
+            ),
+            Self::Int2 => slice(out, &i16::try_from(integer(text)?).ok()?.to_be_bytes()),
+            Self::Int4 => slice(out, &i32::try_from(integer(text)?).ok()?.to_be_bytes()),
+            Self::Int8 => slice(out, &integer(text)?.to_be_bytes()),
             Self::Float4 => {
-                let number: f32 = finite(text)?.parse().ok().filter(|number| fits(f64::from(*number), text))?;
-                out.put_i32(4);
-                out.put_f32(number);
+                let number: f32 = finite(text)?.parse().ok()?;
+                slice(out, &fits(number.into(), text).then_some(number)?.to_be_bytes())
             }
             Self::Float8 => {
-                let number: f64 = finite(text)?.parse().ok().filter(|number| fits(*number, text))?;
-                out.put_i32(8);
-                out.put_f64(number);
+                let number: f64 = finite(text)?.parse().ok()?;
+                slice(out, &fits(number, text).then_some(number)?.to_be_bytes())
             }
-            Self::Date => {
-                let days = i32::try_from(date(text)?).ok()?;
-                out.put_i32(4);
-                out.put_i32(days);
-            }
-            Self::Time => {
-                let at = time(text)?;
-                out.put_i32(8);
-                out.put_i64(at);
-            }
-            Self::Timestamp | Self::TimestampTz => {
-                let text = if self == Self::TimestampTz { text.strip_suffix(b"+00")? } else { text };
-                let at = timestamp(text)?;
-                out.put_i32(8);
-                out.put_i64(at);
-            }
-            Self::Text | Self::Json => {
-                return sized(out, |out| {
-                    out.put_slice(text);
-                    Some(())
-                });
-            }
-            Self::Jsonb => {
-                return sized(out, |out| {
-                    out.put_u8(1);
-                    out.put_slice(text);
-                    Some(())
-                });
-            }
-            Self::Bytea => return sized(out, |out| unhex(text.strip_prefix(b"\\x")?, out)),
-            Self::Uuid => return uuid(text, out),
-            Self::Numeric => return sized(out, |out| numeric(text, out)),
+            Self::Date => slice(out, &i32::try_from(date(text)?).ok()?.to_be_bytes()),
+            Self::Time => slice(out, &time(text)?.to_be_bytes()),
+            Self::Timestamp => slice(out, &timestamp(text)?.to_be_bytes()),
+            Self::TimestampTz => slice(out, &timestamp(text.strip_suffix(b"+00")?)?.to_be_bytes()),
+            Self::Uuid => uuid(text, out),
+            Self::Text | Self::Json => slice(out, text),
+            Self::Jsonb => sized(out, |out| {
+                out.put_u8(1);
+                out.put_slice(text);
+                Some(())
+            }),
+            Self::Bytea => sized(out, |out| unhex(text.strip_prefix(b"\\x")?, out)),
+            Self::Numeric => sized(out, |out| numeric(text, out)),
         }
-        Some(())
     }
+}
+
+/// Appends bytes with their length before them.
+fn slice(out: &mut BytesMut, bytes: &[u8]) -> Option<()> {
+    out.put_i32(i32::try_from(bytes.len()).ok()?);
+    out.put_slice(bytes);
+    Some(())
 }
 
 /// Appends what `put` does, with its length before it.
@@ -275,9 +242,8 @@ fn uuid(text: &[u8], out: &mut BytesMut) -> Option<()> {
     if text.len() != 36 || [8, 13, 18, 23].iter().any(|&place| text[place] != b'-') {
         return None;
     }
-    out.put_i32(16);
     let parts = [&text[..8], &text[9..13], &text[14..18], &text[19..23], &text[24..]];
-    parts.iter().try_for_each(|part| unhex(part, out))
+    sized(out, |out| parts.iter().try_for_each(|part| unhex(part, out)))
 }
 
 /// Digits of base 10,000, the first of weight 10,000^weight, and the number of decimals that are shown.

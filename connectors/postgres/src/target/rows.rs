@@ -191,64 +191,45 @@ impl Format {
                 put_text(row, columns, out);
                 Some(())
             }
-            Self::Binary => {
-                let mut wanted = columns.iter().peekable();
-                let cells = row.cells().enumerate().filter_map(move |(place, cell)| {
-                    wanted.next_if(|column| column.place == place).map(|column| (column, cell))
-                });
-                put_binary(cells, columns.len(), out)
-            }
+            Self::Binary => put_binary(columns, out, |put| written(row, columns).for_each(put)),
         }
     }
 }
 
-/// Appends a row in COPY's binary format; nothing if one of its cells goes as text only.
-fn put_binary<'a>(
-    mut cells: impl Iterator<Item = (&'a Written, Cell<'a>)>,
-    count: usize,
-    out: &mut BytesMut,
-) -> Option<()> {
+/// The cells that are written.
+fn written<'a>(row: &'a Row, columns: &[Written]) -> impl Iterator<Item = Cell<'a>> {
+    let mut wanted = columns.iter().peekable();
+    row.cells()
+        .enumerate()
+        .filter_map(move |(place, cell)| wanted.next_if(|column| column.place == place).map(|_| cell))
+}
+
+/// Appends a row in COPY's binary format, of the cells that `cells` puts; nothing if one of them goes as text only, or if they
+/// are not as many as the columns.
+fn put_binary(columns: &[Written], out: &mut BytesMut, cells: impl FnOnce(&mut dyn FnMut(Cell<'_>))) -> Option<()> {
     let start = out.len();
-    out.put_i16(i16::try_from(count).ok()?);
-    let mut sent = 0;
-    let put = cells.try_for_each(|(column, cell)| {
-        sent += 1;
-        column.binary?.put(cell, out)
-    });
-    let put = put.filter(|()| sent == count);
+    out.put_i16(i16::try_from(columns.len()).ok()?);
+    let mut rest = columns.iter();
+    let mut put = Some(());
+    cells(&mut |cell| put = put.and_then(|()| rest.next()?.binary?.put(cell, out)));
+    let put = put.filter(|()| rest.next().is_none());
     if put.is_none() {
         out.truncate(start);
     }
     put
 }
 
-/// Appends a row of COPY text in binary format; nothing if one of its cells goes as text only.
+/// Appends a row of COPY text in binary format; nothing if it cannot go so.
 pub(super) fn put_line(line: &[u8], columns: &[Written], scratch: &mut Vec<u8>, out: &mut BytesMut) -> Option<()> {
-    let start = out.len();
-    out.put_i16(i16::try_from(columns.len()).ok()?);
-    let mut put = Some(());
-    let mut count = 0;
-    decode_copy_row(line, scratch, |place, cell| {
-        count += 1;
-        let cell = cell.map_or(Cell::Null, Cell::Text);
-        put = put.and_then(|()| columns.get(place)?.binary?.put(cell, out));
-    });
-    let put = put.filter(|()| count == columns.len());
-    if put.is_none() {
-        out.truncate(start);
-    }
-    put
+    put_binary(columns, out, |put| {
+        decode_copy_row(line, scratch, |_, cell| put(cell.map_or(Cell::Null, Cell::Text)));
+    })
 }
 
 /// Appends a row in COPY text format.
 fn put_text(row: &Row, columns: &[Written], out: &mut BytesMut) {
-    let mut wanted = columns.iter().peekable();
-    let mut first = true;
-    for (place, cell) in row.cells().enumerate() {
-        if wanted.next_if(|column| column.place == place).is_none() {
-            continue;
-        }
-        if !std::mem::take(&mut first) {
+    for (index, cell) in written(row, columns).enumerate() {
+        if index > 0 {
             out.put_u8(b'\t');
         }
         match cell {

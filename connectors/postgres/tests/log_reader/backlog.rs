@@ -1,0 +1,149 @@
+//! A backlog, read in parts.
+
+use super::*;
+
+impl Log {
+    async fn copies(&self) -> String {
+        self.database
+            .value("SELECT count(*) FROM pg_replication_slots WHERE temporary AND database = current_database()")
+            .await
+    }
+}
+
+/// Read in parts of a few bytes, each a transaction or two: all of it, once, and then what comes after it.
+#[tokio::test]
+async fn a_backlog_is_read_in_parts_and_the_stream_goes_on_after_it() {
+    // Of its own, so that nothing but this is in the log.
+    let server = Postgres::start(&[]);
+    let log = Log::on(&server, "CREATE TABLE t (id int PRIMARY KEY, v text)").await;
+    let (from, tables) = (log.confirmed().await, log.tables().await);
+    let each = "INSERT INTO t VALUES (i, 'a'); UPDATE t SET v = 'b' WHERE t.id = i; COMMIT;";
+    log.execute(&format!("DO $$ BEGIN FOR i IN 1..400 LOOP {each} END LOOP; END $$")).await;
+    log.execute("BEGIN; INSERT INTO t VALUES (1000, 'undone'); ROLLBACK").await;
+    let mut streamed = Vec::new();
+    let mut reader = log.open(&tables).await;
+    while commits(&streamed).len() < 400 {
+        reader.next(&mut streamed).await.unwrap();
+    }
+    drop(reader);
+
+    let options = LogOptions { backlog_bytes: 2_000, ..log.options("", "all_tables") };
+    let mut reader = PostgresLogReader::open(options, &from, &tables).await.unwrap();
+    assert_eq!(log.copies().await, "2");
+    let mut events = Vec::new();
+    let mut parts = 0;
+    while commits(&events).len() < 400 {
+        let before = events.len();
+        reader.next(&mut events).await.unwrap();
+        parts += events[before..].iter().filter(|event| matches!(event, Event::Heartbeat { .. })).count();
+    }
+    assert!(parts >= 2, "{parts} parts");
+    assert_eq!(commits(&events), commits(&streamed));
+    assert!(events.iter().all(|event| !matches!(event, Event::Commit { is_late: false, .. })));
+    assert_eq!(log.confirmed().await, from, "nothing was confirmed");
+
+    // What comes now is streamed, and the copies of the slot go with their connections.
+    let rest = log.rest(&mut reader).await;
+    assert_eq!(rest, "", "all of it was read before");
+    log.execute("INSERT INTO t VALUES (500, 'after')").await;
+    assert!(log.rest(&mut reader).await.contains("500"));
+    assert_eq!(log.copies().await, "0");
+    assert_eq!(log.confirmed().await, from);
+}
+
+/// A position in the middle of what the slot holds: the copy starts there.
+#[tokio::test]
+async fn a_backlog_starts_where_the_reader_stands() {
+    let log = Log::new("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let (start, tables) = (log.confirmed().await, log.tables().await);
+    log.execute("INSERT INTO t VALUES (1)").await;
+    log.execute("INSERT INTO t VALUES (2)").await;
+    let mut events = Vec::new();
+    let mut reader = log.open_backlog(&start, &tables).await;
+    while commits(&events).is_empty() {
+        reader.next(&mut events).await.unwrap();
+    }
+    let first = commits(&events)[0].clone();
+    drop(reader);
+    let mut reader = log.open_backlog(&first, &tables).await;
+    let rest = log.rest(&mut reader).await;
+    assert!(!rest.contains("insert t (1)") && rest.contains("insert t (2)"), "{rest}");
+}
+
+/// The slot follows what is confirmed, part by part, and never what was only read.
+#[tokio::test]
+async fn a_slot_is_released_as_its_backlog_is_confirmed() {
+    let log = Log::new("CREATE TABLE t (id int PRIMARY KEY, v text)").await;
+    let (from, tables) = (log.confirmed().await, log.tables().await);
+    for id in 0..30 {
+        log.execute(&format!("INSERT INTO t VALUES ({id}, repeat('x', 1000))")).await;
+    }
+    let mut reader = log.open_backlog(&from, &tables).await;
+    let mut events = Vec::new();
+    while commits(&events).len() < 10 {
+        reader.next(&mut events).await.unwrap();
+    }
+    assert_eq!(log.confirmed().await, from);
+    let confirmed = commits(&events)[5].clone();
+    reader.confirm(&confirmed).unwrap();
+    while commits(&events).len() < 30 {
+        reader.next(&mut events).await.unwrap();
+    }
+    while log.confirmed().await == from {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(log.confirmed().await, confirmed);
+}
+
+#[tokio::test]
+async fn a_backlog_that_is_being_read_is_not_read_by_another() {
+    let log = Log::new("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let from = log.confirmed().await;
+    log.execute("INSERT INTO t VALUES (1)").await;
+    let reader = log.open_backlog(&from, &[]).await;
+    let error = log.try_open(&from, &[], "").await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    assert!(error.to_string().contains(&log.slot), "{error}");
+    drop(reader);
+    log.try_open(&from, &[], "").await.unwrap();
+}
+
+/// Without room for two copies of the slot the backlog is streamed.
+#[tokio::test]
+async fn a_backlog_without_free_slots_is_streamed() {
+    streams_with("1").await;
+    streams_with("2").await;
+}
+
+async fn streams_with(slots: &str) {
+    let server = Postgres::start(&[("max_replication_slots", slots)]);
+    let log = Log::on(&server, "CREATE TABLE t (id int PRIMARY KEY)").await;
+    let from = log.confirmed().await;
+    log.execute("INSERT INTO t VALUES (1)").await;
+    let mut reader = log.open_backlog(&from, &log.tables().await).await;
+    assert!(log.rest(&mut reader).await.contains("insert t (1)"));
+}
+
+/// The server has no room to write a part down: it is streamed, from where the parts before it end.
+#[tokio::test]
+async fn a_part_that_the_server_has_no_room_for_is_streamed() {
+    let server = Postgres::start(&[("temp_file_limit", "1MB")]);
+    let log = Log::on(&server, "CREATE TABLE t (id int PRIMARY KEY, v text)").await;
+    let (from, tables) = (log.confirmed().await, log.tables().await);
+    log.execute("INSERT INTO t VALUES (1)").await;
+    log.execute("SET temp_file_limit = -1; INSERT INTO t SELECT 2, string_agg(md5(i::text), '') FROM generate_series(1, 300000) i").await;
+    log.execute("INSERT INTO t VALUES (3)").await;
+    let options = LogOptions { backlog_bytes: 1 << 20, ..log.options("", "all_tables") };
+    let mut reader = PostgresLogReader::open(options, &from, &tables).await.unwrap();
+    assert_eq!(log.copies().await, "2");
+    let events = log.try_rest(&mut reader).await.unwrap();
+    let id = |event: &Event| match event {
+        Event::Change(change) if change.table.name.name == "t" => match &change.op {
+            Op::Insert(row) => row.cells().next().map(cell),
+            _ => None,
+        },
+        _ => None,
+    };
+    assert_eq!(events.iter().filter_map(id).collect::<Vec<_>>(), ["1", "2", "3"]);
+    assert_eq!(log.copies().await, "0");
+}
