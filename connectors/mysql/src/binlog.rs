@@ -1,0 +1,1 @@
+//! Decodes the binary log: events, rows, values. Pure.

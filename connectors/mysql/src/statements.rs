@@ -1,0 +1,1 @@
+//! Follows DDL through the log. Pure.
