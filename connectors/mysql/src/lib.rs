@@ -4,7 +4,12 @@
 #![allow(dead_code, unused_imports)] // until it is wired up
 
 mod binlog;
+mod catalog;
 mod connection;
+mod gtid;
 mod kind;
+mod position;
 mod statements;
+mod status;
 mod target;
+mod visibility;
