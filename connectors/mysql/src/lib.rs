@@ -4,7 +4,9 @@
 #![allow(dead_code, unused_imports)] // until it is wired up
 
 mod binlog;
+mod charset;
 mod connection;
+mod gtid;
 mod kind;
 mod statements;
 mod target;
