@@ -6,8 +6,8 @@ mod columns;
 mod indexes;
 
 use crate::connection::{Server, from_mysql, quote_text};
-pub(crate) use columns::LogColumn;
-use columns::{LogColumns, columns};
+use crate::statements::LogColumn;
+use columns::columns;
 use indexes::{foreign_keys, indexes, key_of};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -45,9 +45,11 @@ impl Which<'_> {
 pub(crate) struct Entry {
     pub(crate) table: SourceTable,
     /// All of its columns in the order of the log, also those that do not travel.
-    pub(crate) log_columns: LogColumns,
+    pub(crate) log_columns: Vec<LogColumn>,
     /// InnoDB, MyISAM, ...
     pub(crate) engine: String,
+    /// The default of its columns.
+    pub(crate) collation: Option<String>,
 }
 
 /// The text of a cell of a system table.
@@ -72,7 +74,7 @@ fn cell(row: &mut [Text], at: usize) -> String {
 pub(crate) async fn entries(conn: &mut Conn, server: Server, which: &Which<'_>) -> Result<Vec<Entry>> {
     let condition = which.condition("TABLE_SCHEMA", "TABLE_NAME");
     let sql = format!(
-        "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_ROWS, DATA_LENGTH FROM information_schema.TABLES \
+        "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_ROWS, DATA_LENGTH, TABLE_COLLATION FROM information_schema.TABLES \
          WHERE {condition} AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY 1, 2"
     );
     let tables = query_text(conn, "read the source's tables", &sql).await?;
@@ -109,9 +111,21 @@ pub(crate) async fn entries(conn: &mut Conn, server: Server, which: &Which<'_>) 
             },
             log_columns,
             engine,
+            collation: row.get_mut(6).and_then(Option::take),
         });
     }
     Ok(entries)
+}
+
+/// Databases with their default character set and collation.
+pub(crate) async fn databases(conn: &mut Conn, which: &Which<'_>) -> Result<Vec<(String, String, String)>> {
+    let condition = which.condition("SCHEMA_NAME", "''");
+    let sql = format!(
+        "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA \
+         WHERE {condition}"
+    );
+    let rows = query_text(conn, "read the source's databases", &sql).await?;
+    Ok(rows.into_iter().map(|mut row| (cell(&mut row, 0), cell(&mut row, 1), cell(&mut row, 2))).collect())
 }
 
 /// A number that changes with the form of any of the tables.

@@ -53,6 +53,8 @@ pub(crate) struct MysqlLogReader {
     payload: Option<PayloadEvents>,
     /// An event that is being taken; kept until it is done, so that a dropped call loses nothing.
     current: Option<(Header, LogEvent, bool)>,
+    /// The statement that `current` is, read.
+    prepared: Option<ddl::Prepared>,
     /// Transactions since the last position that was told.
     silent: u32,
     /// Seconds that the server's clock is ahead of ours.
@@ -89,6 +91,7 @@ impl MysqlLogReader {
             transaction: None,
             payload: None,
             current: None,
+            prepared: None,
             silent: 0,
             clock_ahead_us,
         })

@@ -37,6 +37,11 @@ impl Shared {
         self.lock().get(table).cloned()
     }
 
+    /// The carried tables of a database.
+    pub(crate) fn carried_in(&self, schema: &str) -> Vec<TableName> {
+        self.lock().keys().filter(|table| table.schema == schema).cloned().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<TableName, Arc<TableSchema>>> {
         self.carried.lock().expect("no code panics while it holds this")
     }

@@ -3,19 +3,10 @@
 use super::{Text, Which, by_table, cell, query_text};
 use crate::connection::{Server, quote_text};
 use crate::kind::Kind;
+use crate::statements::LogColumn;
 use mysql_async::Conn;
 use rowferry_api::{Column, Fill, Generated, Result, TableName, Type};
 use std::collections::{HashMap, HashSet};
-
-/// A table's columns in the order of the log. Generated ones are among them, also those that are computed when read.
-pub(crate) type LogColumns = Vec<LogColumn>;
-
-/// A column as a row of the log has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LogColumn {
-    pub(crate) name: String,
-    pub(crate) native: String,
-}
 
 /// The columns of one table.
 #[derive(Debug, Default)]
@@ -25,13 +16,17 @@ pub(super) struct Columns {
 
 impl Columns {
     /// A table with system versioning that names no columns for it has two hidden ones.
-    pub(super) fn log_columns(&self, versioned: bool) -> LogColumns {
-        let named = |column: &Column| LogColumn { name: column.name.clone(), native: column.native.clone() };
-        let mut columns: LogColumns = self.columns.iter().map(named).collect();
+    pub(super) fn log_columns(&self, versioned: bool) -> Vec<LogColumn> {
+        let named = |column: &Column| LogColumn {
+            name: column.name.clone(),
+            native: column.native.clone(),
+            generated: None,
+        };
+        let mut columns: Vec<LogColumn> = self.columns.iter().map(named).collect();
         let named = columns.iter().any(|column| column.name.eq_ignore_ascii_case("row_start"));
         if versioned && !named {
             for name in ["row_start", "row_end"] {
-                columns.push(LogColumn { name: name.into(), native: "timestamp(6)".into() });
+                columns.push(LogColumn { name: name.into(), native: "timestamp(6)".into(), generated: None });
             }
         }
         columns

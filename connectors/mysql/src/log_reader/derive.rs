@@ -4,9 +4,10 @@
 //! it can be so.
 
 use crate::binlog::{LogType, TableMap};
-use crate::catalog::{LogColumn, query_text};
+use crate::catalog::query_text;
 use crate::connection::Server;
 use crate::kind::Kind;
+use crate::statements::LogColumn;
 use mysql_async::Conn;
 use rowferry_api::{Error, ErrorKind, Result};
 use std::collections::HashMap;
@@ -72,7 +73,7 @@ pub(super) fn column(
         }
     }
     match derived {
-        Some(native) => Ok(LogColumn { name: name.to_owned(), native }),
+        Some(native) => Ok(LogColumn { name: name.to_owned(), native, generated: None }),
         None => Err(Error::new(
             ErrorKind::Schema,
             format!("read rows of {}.{}: the log has a column {name} that the catalog does not know", map.schema, map.table),

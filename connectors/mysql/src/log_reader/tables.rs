@@ -3,11 +3,13 @@
 
 use super::{derive, derive::Collations};
 use crate::binlog::{RowDecoder, RowsEvent, RowsKind, TableMap};
-use crate::catalog::{self, LogColumn, Which};
+use crate::catalog::{self, Which};
 use crate::charset::Charsets;
 use crate::connection::{ConnectOptions, Server};
 use crate::kind::Kind;
 use crate::shared::Shared;
+use crate::statements::{Charset, Form, Forms, LogColumn};
+use crate::status::variable;
 use crate::zero_dates::{NullDates, ZeroDates};
 use mysql_async::Conn;
 use rowferry_api::{
@@ -28,8 +30,8 @@ pub(super) struct Tables {
     zero_dates: Arc<ZeroDates>,
     pub(super) collations: Collations,
     charsets: Charsets,
-    /// The columns in the order of the log, as far as they have been followed.
-    pub(super) followed: HashMap<TableName, Vec<LogColumn>>,
+    /// The forms of tables, as far as DDL has been followed.
+    pub(super) forms: Forms,
     /// By the log's number of the table; `None`: nobody asks for it.
     plans: HashMap<u64, (Arc<TableMap>, u64, Option<Plan>)>,
     /// The last form that was told of each table.
@@ -61,6 +63,7 @@ impl Tables {
         followed: &[Arc<TableSchema>],
     ) -> Result<Self> {
         let collations = Collations::load(&mut conn, server).await?;
+        let forms = forms_now(&mut conn, server, connect.database(), followed).await?;
         let mut opened = Self {
             conn,
             connect,
@@ -69,7 +72,7 @@ impl Tables {
             zero_dates,
             collations,
             charsets: Charsets::default(),
-            followed: followed.iter().map(|form| (form.name.clone(), columns_of(form))).collect(),
+            forms,
             plans: HashMap::new(),
             told: followed.iter().map(|form| (form.name.clone(), form.clone())).collect(),
             unreadable: HashSet::new(),
@@ -77,9 +80,8 @@ impl Tables {
             builder: RowBuilder::new(),
         };
         for table in tables.iter().filter(|table| !followed.iter().any(|form| form.name == table.name)) {
-            opened.look_up(&table.name).await?;
-            if let Some(columns) = opened.followed.get(&table.name) {
-                let form = Arc::new(form_of(&table.name, columns, table));
+            if let Some(form) = opened.forms.get(&table.name).filter(|form| form.is_known) {
+                let form = Arc::new(form_of(&table.name, &form.columns, table));
                 opened.told.insert(table.name.clone(), form.clone());
                 opened.first.push(Event::Schema(form));
             }
@@ -106,11 +108,22 @@ impl Tables {
             }
             entries => entries?,
         };
-        match entries.into_iter().next() {
-            Some(entry) => drop(self.followed.insert(table.clone(), entry.log_columns)),
-            None => drop(self.followed.remove(table)),
+        if let Some(entry) = entries.into_iter().next() {
+            let charset = self.forms.get(table).and_then(|form| form.charset.clone());
+            self.forms.set(table, Form::known(entry.log_columns, charset));
         }
         Ok(())
+    }
+
+    /// The form that was told last, for changes without rows.
+    pub(super) fn told(&self, table: &TableName) -> Option<Arc<TableSchema>> {
+        let carried = self.shared.carried(table).filter(|_| !self.unreadable.contains(table))?;
+        Some(self.told.get(table).cloned().unwrap_or(carried))
+    }
+
+    /// The carried tables of a database.
+    pub(super) fn carried_in(&self, schema: &str) -> Vec<TableName> {
+        self.shared.carried_in(schema)
     }
 
     /// Whether the catalog has the table now.
@@ -161,8 +174,10 @@ impl Tables {
 
     /// A form that DDL has made is told before the rows that have it, so that a restart between finds it.
     pub(super) fn tell_followed(&mut self, table: &TableName, events: &mut Vec<Event>) {
-        let (Some(columns), Some(carried)) = (self.followed.get(table), self.shared.carried(table)) else { return };
-        let form = Arc::new(form_of(table, columns, &carried));
+        let known = self.forms.get(table).filter(|form| form.is_known);
+        let (Some(known), Some(carried)) = (known, self.shared.carried(table)) else { return };
+        let mut form = Arc::new(form_of(table, &known.columns, &carried));
+        self.zero_dates.apply(&mut form);
         self.tell(&form, events);
     }
 
@@ -184,10 +199,12 @@ impl Tables {
     }
 
     async fn plan(&mut self, name: &TableName, carried: &TableSchema, map: &TableMap) -> Result<Plan> {
-        if !self.followed.contains_key(name) {
+        if !self.forms.get(name).is_some_and(|form| form.is_known) {
             self.look_up(name).await?;
         }
-        let known = self.followed.get(name).cloned().unwrap_or_default();
+        let known = self.forms.get(name).filter(|form| form.is_known);
+        let charset = known.and_then(|form| form.charset.clone());
+        let known = known.map(|form| form.columns.clone()).unwrap_or_default();
         let columns = match map.names() {
             Some(names) => {
                 let columns = names.iter().enumerate().map(|(place, column)| {
@@ -211,7 +228,7 @@ impl Tables {
         let mut form = Arc::new(form_of(name, &columns, carried));
         let selected: Vec<usize> = (0..columns.len()).collect();
         let decoder = RowDecoder::new(map, &kinds, &selected, &self.charsets)?;
-        self.followed.insert(name.clone(), columns);
+        self.forms.set(name, Form::known(columns, charset));
         let keys = KeyEncoder::new(&form.key);
         let nulls = form.columns.iter().enumerate();
         let nulls = nulls.filter_map(|(place, column)| Some((place, self.zero_dates.nulls(name, column)?))).collect();
@@ -304,8 +321,38 @@ fn with_nulls(row: Row, nulls: &[(usize, NullDates)], builder: &mut RowBuilder) 
 
 /// The columns in the order of the log, from a form that was told.
 fn columns_of(form: &TableSchema) -> Vec<LogColumn> {
-    let named = |column: &Column| LogColumn { name: column.name.clone(), native: column.native.clone() };
+    let named = |column: &Column| LogColumn {
+        name: column.name.clone(),
+        native: column.native.clone(),
+        generated: None,
+    };
     form.columns.iter().map(named).collect()
+}
+
+/// The forms that the catalog has now, and in place of them those that are known to hold where the log begins.
+async fn forms_now(
+    conn: &mut Conn,
+    server: Server,
+    database: Option<&str>,
+    followed: &[Arc<TableSchema>],
+) -> Result<Forms> {
+    let ignores_case = variable(conn, "lower_case_table_names").await?.is_some_and(|value| value != "0");
+    let mut forms = Forms::new(server.flavor, ignores_case);
+    let charset = variable(conn, "character_set_server").await?;
+    forms.server_charset = charset.map(|name| Charset::new(&name, None));
+    let which = Which::Database(database);
+    for (name, charset, collation) in catalog::databases(conn, &which).await? {
+        forms.set_database(&name, Charset::new(&charset, Some(&collation)));
+    }
+    for entry in catalog::entries(conn, server, &which).await? {
+        let charset = entry.collation.as_deref().and_then(Charset::of_collation);
+        forms.set(&entry.table.schema.name, Form::known(entry.log_columns, charset));
+    }
+    for form in followed {
+        let charset = forms.get(&form.name).and_then(|known| known.charset.clone());
+        forms.set(&form.name, Form::known(columns_of(form), charset));
+    }
+    Ok(forms)
 }
 
 /// A form as it is told.

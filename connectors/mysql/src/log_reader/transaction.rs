@@ -1,7 +1,7 @@
 //! Transactions: where they begin and end, and what becomes of each event between.
 
 use super::MysqlLogReader;
-use crate::binlog::{GtidEvent, Header, LogEvent, RowsEvent};
+use crate::binlog::{AlterPhase, GtidEvent, Header, LogEvent, RowsEvent};
 use crate::gtid::Gtid;
 use rowferry_api::{Error, ErrorKind, Event, Result, Timestamp};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,6 +16,8 @@ pub(super) struct Transaction {
     committed_at_us: Option<i64>,
     /// It goes on until it says that it ends.
     pub(super) has_end: bool,
+    /// It is a step of an ALTER TABLE that is logged twice.
+    pub(super) alter: Option<AlterPhase>,
     /// A change of it has been handed out.
     pub(super) began: bool,
 }
@@ -85,6 +87,7 @@ impl MysqlLogReader {
             committed_at_us: event.commit_time_us.and_then(|us| i64::try_from(us).ok()),
             // MariaDB says so; MySQL has a BEGIN.
             has_end: self.server.flavor == crate::connection::Flavor::Mariadb && !event.is_standalone,
+            alter: event.alter,
             began: false,
         });
     }
