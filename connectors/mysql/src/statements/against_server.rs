@@ -6,7 +6,7 @@
 mod random;
 
 use super::*;
-use crate::connection::{ConnectOptions, Flavor, Server};
+use crate::connection::{ConnectOptions, Flavor, Server, quote_name};
 use crate::kind::Kind;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -29,6 +29,7 @@ async fn forms_follow_the_catalog() {
     let (mut conn, server) = ConnectOptions::parse(&url).unwrap().connect_without_database().await.unwrap();
     let mut random = Random::new(seed, server);
     let charset = random.charset();
+    conn.query_drop(format!("DROP DATABASE IF EXISTS {schema}")).await.unwrap();
     conn.query_drop(format!("CREATE DATABASE {schema} CHARACTER SET {charset}")).await.unwrap();
     conn.query_drop(format!("USE {schema}")).await.unwrap();
     let mut forms = Forms::new(server.flavor, false);
@@ -49,14 +50,15 @@ async fn forms_follow_the_catalog() {
         let expected = catalog(&mut conn, &schema, server).await;
         unknown += mend(&mut forms, &expected);
         let recent = &history[history.len().saturating_sub(12)..];
-        let shapes = |forms: BTreeMap<String, Form>| forms.iter().map(|(name, form)| (name.clone(), shape(form))).collect();
+        let shapes =
+            |forms: BTreeMap<String, Form>| forms.iter().map(|(name, form)| (name.clone(), shape(form))).collect();
         let found: BTreeMap<String, Shape> = shapes(by_name(&forms));
         let expected: BTreeMap<String, Shape> = shapes(expected);
         assert_eq!(found, expected, "seed {seed} on {server}, after {recent:#?}");
     }
     let taken = history.len() as u64;
     println!("seed {seed} on {server}: took {taken} of {rounds} statements, {unknown} of them left a form unknown");
-    assert!(taken > rounds / 4 && unknown < taken / 20, "seed {seed}: {unknown} unknown of {taken} of {rounds}");
+    assert!(taken > rounds / 4 && unknown < taken / 8, "seed {seed}: {unknown} unknown of {taken} of {rounds}");
     conn.query_drop(format!("DROP DATABASE {schema}")).await.unwrap();
 }
 
@@ -86,8 +88,9 @@ fn shape(form: &Form) -> Shape {
 
 async fn catalog(conn: &mut Conn, schema: &str, server: Server) -> BTreeMap<String, Form> {
     let json: Vec<(String, String)> = if server.is_mariadb(10, 5) {
-        let query = "SELECT table_name, constraint_name FROM information_schema.check_constraints \
-             WHERE constraint_schema = ? AND level = 'Column' AND check_clause = CONCAT('json_valid(`', constraint_name, '`)')";
+        // The constraint keeps its name where the column is renamed.
+        let query = "SELECT table_name, check_clause FROM information_schema.check_constraints \
+             WHERE constraint_schema = ? AND level = 'Column'";
         conn.exec(query, (schema,)).await.unwrap()
     } else {
         Vec::new()
@@ -100,10 +103,12 @@ async fn catalog(conn: &mut Conn, schema: &str, server: Server) -> BTreeMap<Stri
     let form = |(name, collation): (String, String)| (name, Form::known(Vec::new(), Charset::of_collation(&collation)));
     let mut forms: BTreeMap<String, Form> = tables.into_iter().map(form).collect();
     for (table, name, ty, charset, extra) in rows {
-        let is_json = ty == "longtext" && json.contains(&(table.clone(), name.clone()));
+        let is_json = ty == "longtext" && json.contains(&(table.clone(), format!("json_valid({})", quote_name(&name))));
         let native = match charset {
             _ if is_json => "json".to_owned(),
             Some(charset) => format!("{ty} character set {}", Charset::new(&charset, None).name),
+            // MySQL names none where labels are bytes.
+            None if ty.starts_with("enum") || ty.starts_with("set") => format!("{ty} character set binary"),
             None => ty,
         };
         let generated = match extra.to_ascii_uppercase() {

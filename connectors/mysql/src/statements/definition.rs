@@ -168,9 +168,10 @@ impl ColumnDef {
             return Some("json".to_owned());
         }
         let said = self.charset.resolve(default, of_database);
-        // Servers differ in what `BINARY` alone means where the table is of bytes, or is converted at the same time.
+        // In a table that is converted by the same statement, servers differ in what `BINARY` alone means, and MySQL
+        // makes a TINYTEXT of a new TEXT.
         let is_of_default = self.charset.bin && self.charset.charset.is_none() && self.charset.collation.is_none();
-        if is_of_default && (convert.is_some() || default.is_some_and(Charset::is_binary)) {
+        if convert.is_some() && (is_of_default || self.ty.is_long()) {
             return None;
         }
         let charset = match (said, convert) {

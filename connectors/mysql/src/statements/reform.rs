@@ -56,17 +56,18 @@ struct Defaults<'a> {
 impl<'a> Defaults<'a> {
     fn of(form: &Form, actions: &[AlterAction], of_database: Option<&'a Charset>, flavor: Flavor) -> Option<Self> {
         let mut defaults = Self { charset: form.charset.clone(), of_database, convert: None, flavor };
+        let mut said = 0;
         for action in actions {
-            match action {
-                AlterAction::DefaultCharset(spec) if defaults.convert.is_none() => {
-                    defaults.charset = Some(spec.resolve(form.charset.as_ref(), of_database)?);
-                }
-                AlterAction::Convert(spec) => {
-                    defaults.convert = Some(spec.resolve(form.charset.as_ref(), of_database)?);
-                    defaults.charset.clone_from(&defaults.convert);
-                }
-                _ => {}
+            let (AlterAction::DefaultCharset(spec) | AlterAction::Convert(spec)) = action else { continue };
+            defaults.charset = Some(spec.resolve(form.charset.as_ref(), of_database)?);
+            if matches!(action, AlterAction::Convert(_)) {
+                defaults.convert.clone_from(&defaults.charset);
             }
+            said += 1;
+        }
+        // Servers differ in which of several wins.
+        if said > 1 {
+            return None;
         }
         Some(defaults)
     }

@@ -35,8 +35,10 @@ pub(crate) enum ColumnType {
     Unknown,
 }
 
-/// The most bytes of a VARCHAR; what is longer becomes a TEXT where the mode is not strict.
-const MAX_VARCHAR_BYTES: u64 = 65_535;
+/// The most bytes of a VARCHAR; what is longer becomes a TEXT where the mode is not strict. MySQL has room for some more
+/// where MariaDB takes a TEXT: there nothing is told.
+const MAX_VARCHAR_BYTES: u64 = 65_532;
+const MAX_VARCHAR_BYTES_OF_ANY: u64 = 65_535;
 
 /// Reads a type's name and what stands in parentheses behind it. `BYTE` and national types say something of the character set.
 pub(super) fn read(cursor: &mut Cursor<'_>, charset: &mut CharsetSpec) -> ColumnType {
@@ -71,13 +73,10 @@ fn characters(first: &str, cursor: &mut Cursor<'_>, charset: &mut CharsetSpec) -
     if matches!(first, "national" | "nchar" | "nvarchar") {
         charset.charset = Some("utf8mb3".to_owned());
     }
-    loop {
-        if cursor.eat_any(&["VARYING", "VARCHAR", "VARCHARACTER"]) {
-            varying = true;
-        } else if first != "national" || !cursor.eat_any(&["CHAR", "CHARACTER"]) {
-            break;
-        }
+    if first == "national" && !cursor.starts(&["VARCHAR"]) {
+        cursor.eat_any(&["CHAR", "CHARACTER"]);
     }
+    varying |= cursor.eat_any(&["VARYING", "VARCHAR", "VARCHARACTER"]);
     let length = numbers(cursor).first().copied();
     match (varying, length) {
         (false, chars) => ColumnType::Char { chars: chars.unwrap_or(1) },
@@ -91,9 +90,8 @@ fn long(cursor: &mut Cursor<'_>) -> ColumnType {
     if cursor.eat("VARBINARY") {
         return ColumnType::Plain("mediumblob".to_owned());
     }
-    if cursor.eat_any(&["CHAR", "CHARACTER"]) {
-        cursor.eat("VARYING");
-    } else {
+    // `LONG CHARACTER SET x` is no `LONG CHARACTER`.
+    if !cursor.eat_all(&["CHAR", "VARYING"]) && !cursor.eat_all(&["CHARACTER", "VARYING"]) {
         cursor.eat_any(&["VARCHAR", "VARCHARACTER"]);
     }
     ColumnType::Text { prefix: "medium" }
@@ -131,8 +129,11 @@ fn plain(name: &str, cursor: &mut Cursor<'_>) -> Option<String> {
         "real" | "double" | "float8" => format!("double{}", signs(cursor)),
         "bit" => format!("bit({})", first.unwrap_or(1).max(1)),
         "binary" => format!("binary({})", first.unwrap_or(1)),
-        "varbinary" if first? > MAX_VARCHAR_BYTES => format!("{}blob", prefix_for(first?)),
-        "varbinary" => format!("varbinary({})", first?),
+        "varbinary" => match first? {
+            bytes @ 0..=MAX_VARCHAR_BYTES => format!("varbinary({bytes})"),
+            0..=MAX_VARCHAR_BYTES_OF_ANY => return None,
+            bytes => format!("{}blob", prefix_for(bytes)),
+        },
         "tinyblob" | "mediumblob" | "longblob" | "date" | "year" | "json" | "uuid" | "inet4" | "inet6" | "geometry"
         | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
         | "geometrycollection" | "geomcollection" => name.to_owned(),
@@ -204,6 +205,16 @@ fn prefix_for(bytes: u64) -> &'static str {
 }
 
 impl ColumnType {
+    /// A TEXT or BLOB, or what may become one.
+    pub(super) fn is_long(&self) -> bool {
+        match self {
+            Self::Plain(native) => native.ends_with("blob"),
+            Self::Text { .. } | Self::SizedText { .. } => true,
+            Self::Varchar { chars } => *chars > MAX_VARCHAR_BYTES / 4,
+            _ => false,
+        }
+    }
+
     /// The native text with this character set. `None` if the type or the character set is not known.
     pub(super) fn native(&self, charset: Option<&Charset>) -> Option<String> {
         let charset = match self {
@@ -217,9 +228,12 @@ impl ColumnType {
         let native = match self {
             Self::Char { chars } if binary => format!("binary({chars})"),
             Self::Char { chars } => format!("char({chars})"),
-            Self::Varchar { chars } if bytes(*chars)? > MAX_VARCHAR_BYTES => sized(prefix_for(bytes(*chars)?)),
-            Self::Varchar { chars } if binary => format!("varbinary({chars})"),
-            Self::Varchar { chars } => format!("varchar({chars})"),
+            Self::Varchar { chars } => match bytes(*chars)? {
+                0..=MAX_VARCHAR_BYTES if binary => format!("varbinary({chars})"),
+                0..=MAX_VARCHAR_BYTES => format!("varchar({chars})"),
+                0..=MAX_VARCHAR_BYTES_OF_ANY => return None,
+                bytes => sized(prefix_for(bytes)),
+            },
             Self::Text { prefix } => sized(prefix),
             Self::SizedText { chars } => sized(prefix_for(bytes(*chars)?)),
             Self::Labels { is_set, labels } => {
@@ -250,9 +264,17 @@ pub(super) fn converted(native: &str, to: &Charset) -> Option<String> {
         Kind::Text { max_bytes, charset } => {
             ColumnType::SizedText { chars: max_bytes / Charset::new(&charset, None).max_bytes()? }
         }
-        Kind::Enum { labels, charset } if charset != "binary" => ColumnType::Labels { is_set: false, labels },
-        Kind::Set { labels, charset } if charset != "binary" => ColumnType::Labels { is_set: true, labels },
+        // MySQL's catalog names no character set where labels are bytes, and those stay.
+        Kind::Enum { .. } | Kind::Set { .. } if native.ends_with(')') => return Some(native.to_owned()),
+        Kind::Enum { labels, charset } if charset != "binary" => labels_converted(false, labels, &charset, to)?,
+        Kind::Set { labels, charset } if charset != "binary" => labels_converted(true, labels, &charset, to)?,
         _ => return Some(native.to_owned()),
     };
     ty.native(Some(to))
+}
+
+/// Servers damage labels that they convert from or to a character set without single bytes.
+fn labels_converted(is_set: bool, labels: Vec<String>, from: &str, to: &Charset) -> Option<ColumnType> {
+    let is_wide = |name: &str| ["ucs2", "utf16", "utf32"].iter().any(|wide| name.starts_with(wide));
+    (!is_wide(from) && !is_wide(&to.name)).then_some(ColumnType::Labels { is_set, labels })
 }
