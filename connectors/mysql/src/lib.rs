@@ -5,6 +5,9 @@
 
 mod binlog;
 mod connection;
+mod keys;
 mod kind;
 mod statements;
 mod target;
+
+pub use target::{MysqlTarget, TargetOptions};
