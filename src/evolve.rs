@@ -55,7 +55,8 @@ pub fn plan(taken: &TableSchema, now: &TableSchema) -> Result<Plan, Refusal> {
             }
             Some(before) => {
                 // The source turned 0.1 into 0.10000000149011612; a target that keeps text or other bits cannot know.
-                copy_again |= before.native.starts_with("real") && column.native.starts_with("double precision");
+                let was_single = before.native.starts_with("real") || before.native.starts_with("float");
+                copy_again |= was_single && column.native.starts_with("double");
                 alterations.extend(changed(taken, before, column)?);
             }
         }
@@ -154,7 +155,7 @@ fn refuse_other_types(taken: &TableSchema, now: &TableSchema) -> Result<(), Refu
 fn changed(taken: &TableSchema, before: &Column, now: &Column) -> Result<Vec<Alteration>, Refusal> {
     let mut alterations = Vec::new();
     if before.native != now.native {
-        if !is_wider(&before.native, &now.native) {
+        if !is_wider(taken.dialect, &before.native, &now.native) {
             let table = &taken.name;
             return Err(Refusal {
                 what: format!(

@@ -90,7 +90,7 @@ async fn read_all(replay: &Replay, backlog_bytes: u64) {
     let tables: Vec<_> = tables.filter(|table| table.name.schema == "public").collect();
     let confirmed = format!("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '{SLOT}'");
     let from = Position::new(database.value(&confirmed).await);
-    let mut reader = source.open_log(&from, &tables).await.expect("open the log");
+    let mut reader = source.open_log(&from, &tables, &[]).await.expect("open the log");
     let (mut events, mut changes, mut is_marked, mut is_at_end) = (Vec::new(), 0, false, false);
     let mut confirmed_at = Instant::now();
     while !is_at_end {

@@ -12,6 +12,7 @@ mod apply;
 pub mod board;
 mod checkpoint;
 mod filling;
+mod followed;
 pub mod forms;
 pub mod life;
 mod reader;

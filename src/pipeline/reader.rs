@@ -26,6 +26,7 @@ pub(super) struct Log {
     pub source: Arc<dyn Source>,
     pub from: Position,
     pub tables: Vec<Arc<TableSchema>>,
+    pub followed: Vec<Arc<TableSchema>>,
 }
 
 impl ReaderTask {
@@ -43,7 +44,7 @@ impl ReaderTask {
         let read = move || {
             let _span = span.entered();
             runtime.block_on(async {
-                match log.source.open_log(&log.from, &log.tables).await {
+                match log.source.open_log(&log.from, &log.tables, &log.followed).await {
                     Ok(reader) => {
                         let _ = opened.send(Ok(()));
                         tokio::select! {

@@ -11,6 +11,7 @@ use super::apply::{Outcome, apply};
 use super::board::Phase;
 use super::checkpoint::{AppliedTo, Checkpointer};
 use super::filling::{Filling, Work};
+use super::followed;
 use super::life::{Life, now_us};
 use super::reader::{Log, ReaderTask};
 use super::route::Router;
@@ -94,6 +95,8 @@ struct Stream<'a> {
     /// A transaction of the target is open for parts of one that is larger than the budget.
     target_open: bool,
     applied: Position,
+    /// The end of what has been read of the log.
+    read: Position,
     goal: Option<Position>,
     checkpointer: Checkpointer,
     catalog_version: u64,
@@ -134,7 +137,11 @@ pub(super) async fn run(
     stream.take_stored_requests().await?;
     let logged: Vec<Arc<TableSchema>> = env.lives.lock().values().map(|life| life.chosen.logged.clone()).collect();
     let queue = (env.config.memory_bytes / 8 / CHUNK_MEMORY_BYTES).clamp(2, 64) as usize;
-    let log = Log { source: env.source.clone(), from: start.position.clone(), tables: logged };
+    let followed = match env.source.follows_forms() {
+        true => followed::at(&env.lives, &*env.source, &start.position).await?,
+        false => Vec::new(),
+    };
+    let log = Log { source: env.source.clone(), from: start.position.clone(), tables: logged, followed };
     let mut reader = ReaderTask::spawn(log, queue, confirmed).await?;
     env.board.figures().applied = Some(start.position.clone());
     let result = stream.turn(&mut reader, &mut stop, requests).await;
@@ -167,6 +174,7 @@ impl<'a> Stream<'a> {
             holds_writers: false,
             target_open: false,
             applied: start.position.clone(),
+            read: start.position.clone(),
             goal,
             checkpointer: Checkpointer::spawn(env.lives.clone(), confirm),
             catalog_version: start.catalog_version,
@@ -247,6 +255,7 @@ impl<'a> Stream<'a> {
             match event {
                 Event::Begin { .. } => {}
                 Event::Schema(form) => {
+                    self.follow(&form).await?;
                     let known = {
                         let lives = self.env.lives.lock();
                         lives.get(&form.name).map(|life| life.chosen.logged.clone())
@@ -261,17 +270,32 @@ impl<'a> Stream<'a> {
                     }
                 }
                 Event::Commit { position, committed_at, is_late } => {
-                    self.env.board.figures().read = Some(position.clone());
+                    self.has_read(&position);
                     self.filling.commit(position, committed_at, is_late);
                 }
                 Event::Heartbeat { position } => {
-                    self.env.board.figures().read = Some(position.clone());
+                    self.has_read(&position);
                     self.filling.heartbeat(position);
                 }
                 Event::Dropped(table) => self.gone(&table).await?,
+                Event::Replaced(table) => self.replaced(&table).await?,
+                Event::Unreadable { table, reason } => self.halt_carried(&table, reason).await?,
             }
         }
         Ok(())
+    }
+
+    fn has_read(&mut self, position: &Position) {
+        self.read = position.clone();
+        self.env.board.figures().read = Some(position.clone());
+    }
+
+    /// Keeps a form of the log where the source needs it again after a restart.
+    async fn follow(&mut self, form: &TableSchema) -> Result<()> {
+        if !self.env.source.follows_forms() {
+            return Ok(());
+        }
+        followed::keep(&self.env.lives, &*self.env.source, form, Some(&self.read), &self.applied).await
     }
 
     /// Copies give way to the log before it fills the source's disk, until half of the budget is free again.

@@ -17,6 +17,7 @@ mod store;
 pub use error::{Error, Result};
 pub use pipeline::Pipeline;
 pub use records::{
-    AtTarget, CheckpointRecord, DeadLetterRecord, OriginRecord, RequestRecord, SliceRecord, TableRecord, TableState,
+    AtTarget, CheckpointRecord, DeadLetterRecord, FormRecord, FormsRecord, OriginRecord, RequestRecord, SliceRecord,
+    TableRecord, TableState,
 };
 pub use store::Store;

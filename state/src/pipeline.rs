@@ -2,7 +2,10 @@
 
 use crate::keys::{number, numbered, prefix};
 use crate::record::{Record, decode, encode};
-use crate::{CheckpointRecord, DeadLetterRecord, OriginRecord, RequestRecord, Result, SliceRecord, Store, TableRecord};
+use crate::{
+    CheckpointRecord, DeadLetterRecord, FormRecord, FormsRecord, OriginRecord, RequestRecord, Result, SliceRecord, Store,
+    TableRecord,
+};
 
 /// One pipeline's part of a store. Nothing is durable before [`Store::sync`].
 #[derive(Debug, Clone)]
@@ -53,10 +56,23 @@ impl Pipeline {
         self.store.apply(batch)
     }
 
-    /// Removes a table with its slices.
+    /// The forms that a table had in the log, oldest first.
+    pub fn forms(&self, table: &str) -> Result<Vec<FormRecord>> {
+        let record: Option<FormsRecord> = self.read(&prefix(&["forms", &self.name, table]))?;
+        Ok(record.map(|record| record.forms).unwrap_or_default())
+    }
+
+    /// Writes the forms that a table had in the log, in place of those that were there.
+    pub fn set_forms(&self, table: &str, forms: &[FormRecord]) -> Result<()> {
+        let record = FormsRecord { forms: forms.to_vec() };
+        self.store.put(&prefix(&["forms", &self.name, table]), encode(&record))
+    }
+
+    /// Removes a table with its slices and forms.
     pub fn remove_table(&self, name: &str) -> Result<()> {
         let mut batch = sled::Batch::default();
         batch.remove(prefix(&["table", &self.name, name]));
+        batch.remove(prefix(&["forms", &self.name, name]));
         for (key, _) in self.store.scan(&prefix(&["slice", &self.name, name]))? {
             batch.remove(key);
         }

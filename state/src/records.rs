@@ -133,6 +133,22 @@ pub struct DeadLetterRecord {
     pub schema_json: String,
 }
 
+/// A form that a table had in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormRecord {
+    /// It holds behind this position; from the beginning on if there is none.
+    pub after: Option<String>,
+    /// The form.
+    pub schema_json: String,
+}
+
+/// The forms that a table had in the log, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormsRecord {
+    /// At least the one that holds at the checkpoint.
+    pub forms: Vec<FormRecord>,
+}
+
 /// A record whose version 1 is the struct as it is. When a field is added, the struct of today becomes a private `...V1`
 /// with a `From`, `VERSION` becomes 2, and `read` gets a line.
 macro_rules! version_1 {
@@ -155,4 +171,4 @@ macro_rules! version_1 {
     )+};
 }
 
-version_1!(OriginRecord, CheckpointRecord, TableRecord, SliceRecord, RequestRecord, DeadLetterRecord);
+version_1!(OriginRecord, CheckpointRecord, TableRecord, SliceRecord, RequestRecord, DeadLetterRecord, FormsRecord);

@@ -31,6 +31,15 @@ pub enum Event {
     },
     /// A table is gone at the source, or left the set that the log carries.
     Dropped(TableName),
+    /// Another table took this one's name: its rows are others from here on.
+    Replaced(TableName),
+    /// The rows of a table cannot be read from here on: the log does not say what they look like. Others can.
+    Unreadable {
+        /// The table.
+        table: TableName,
+        /// What is missing, and what mends it.
+        reason: String,
+    },
     /// Nothing to apply, but the log moved on to `position`.
     Heartbeat {
         /// Where a reader starts to get what follows.

@@ -49,9 +49,21 @@ pub trait Source: Send + Sync {
     /// Bytes of log from `from` to `to`, 0 if `to` is not behind it; `None` if the log does not count in bytes.
     fn distance_bytes(&self, from: &Position, to: &Position) -> Option<u64>;
 
+    /// The log does not say by itself what its rows look like: the forms that [`Event::Schema`] brings are kept with the
+    /// positions that they follow, and [`open_log`](Self::open_log) is given those that hold at its position.
+    fn follows_forms(&self) -> bool {
+        false
+    }
+
     /// Opens the log at a position that [`prepare`](Self::prepare) accepted. `tables` are the forms known so far, with
-    /// the keys that changes are to carry; a key is found by its columns' names again when a table's form changes.
-    async fn open_log(&self, from: &Position, tables: &[Arc<TableSchema>]) -> Result<Box<dyn LogReader>>;
+    /// the keys that changes are to carry; a key is found by its columns' names again when a table's form changes. `followed`
+    /// are the forms that hold at `from`, where [`follows_forms`](Self::follows_forms) asks for them.
+    async fn open_log(
+        &self,
+        from: &Position,
+        tables: &[Arc<TableSchema>],
+        followed: &[Arc<TableSchema>],
+    ) -> Result<Box<dyn LogReader>>;
 
     /// Opens a connection that reads tables.
     async fn open_tables(&self) -> Result<Box<dyn TableReader>>;

@@ -1,5 +1,9 @@
-//! Whether every value of one type is, unchanged, a value of another. Types are PostgreSQL's spellings, as
-//! `format_type` prints them.
+//! Whether every value of one type is, unchanged, a value of another. Types are spelled as the dialect's catalog does:
+//! PostgreSQL's `format_type`, MySQL's `COLUMN_TYPE`.
+
+mod mysql;
+
+use crate::Dialect;
 
 /// A type's name and the numbers in its parentheses: `numeric(10,2)`, `timestamp(3) without time zone`, `bit varying(8)`.
 #[derive(Debug, PartialEq, Eq)]
@@ -9,9 +13,16 @@ struct Spelled {
 }
 
 /// Whether a column can become `now` without losing or changing a value that it could hold before.
-pub fn is_wider(before: &str, now: &str) -> bool {
+pub fn is_wider(dialect: Dialect, before: &str, now: &str) -> bool {
+    match dialect {
+        Dialect::Mysql => mysql::is_wider(before, now),
+        Dialect::Postgres | Dialect::Sqlite => is_wider_in_postgres(before, now),
+    }
+}
+
+fn is_wider_in_postgres(before: &str, now: &str) -> bool {
     if let (Some(before), Some(now)) = (before.strip_suffix("[]"), now.strip_suffix("[]")) {
-        return is_wider(before, now);
+        return is_wider_in_postgres(before, now);
     }
     let (before, now) = (spelled(before), spelled(now));
     if before == now {

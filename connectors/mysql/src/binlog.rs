@@ -1,1 +1,36 @@
-//! Decodes the binary log: events, rows, values. Pure.
+//! Decodes the binary log: events, rows, values. Pure: bytes in, values out, no connection and no clock.
+//!
+//! [`Decoder`] takes whole events as they stand in a log file or come from a dump, and gives [`LogEvent`]s.
+//! [`RowDecoder`] reads the rows of one table out of its [`RowsEvent`]s. Every length in the bytes is checked against the
+//! bytes that are there; what does not fit is an error that names the event, or the table and column.
+
+mod compressed;
+mod decimal;
+mod decoder;
+mod digits;
+mod event;
+mod fit;
+mod gtid_event;
+mod header;
+mod json;
+mod json_diff;
+mod log_type;
+mod query;
+mod reader;
+mod rows;
+mod rows_event;
+mod stream;
+mod table_map;
+mod temporal;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub(crate) use compressed::{Payload, PayloadEvents};
+pub(crate) use decoder::Decoder;
+pub(crate) use event::{AlterPhase, GtidEvent, LogEvent, QueryEvent, RowsEvent, RowsKind};
+pub(crate) use header::Header;
+pub(crate) use log_type::LogType;
+pub(crate) use rows::RowDecoder;
+pub(crate) use stream::raw_event;
+pub(crate) use table_map::TableMap;

@@ -143,6 +143,14 @@ impl Kind {
         }
     }
 
+    /// The character set that its values are stored in.
+    pub(crate) fn charset(&self) -> Option<&str> {
+        match self {
+            Self::Char { charset, .. } | Self::Varchar { charset, .. } | Self::Text { charset, .. } => Some(charset),
+            _ => None,
+        }
+    }
+
     /// What its cells' text means to all stores.
     pub(crate) fn ty(&self) -> Type {
         match self {

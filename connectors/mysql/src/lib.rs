@@ -1,13 +1,25 @@
 //! MySQL and MariaDB for rowferry: log reader, table reader, applier.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
-#![allow(dead_code, unused_imports)] // until it is wired up
 
 mod binlog;
+mod catalog;
+mod charset;
+mod check;
 mod connection;
+mod gtid;
 mod keys;
 mod kind;
+mod log_reader;
+mod position;
+mod shared;
+mod source;
 mod statements;
+mod status;
+mod table_reader;
 mod target;
+mod visibility;
+mod zero_dates;
 
+pub use source::{MysqlSource, SourceOptions};
 pub use target::{MysqlTarget, TargetOptions};

@@ -223,7 +223,12 @@ impl Source for PostgresSource {
         Some(Lsn::try_from(to).ok()?.0.saturating_sub(Lsn::try_from(from).ok()?.0))
     }
 
-    async fn open_log(&self, from: &Position, tables: &[Arc<TableSchema>]) -> Result<Box<dyn LogReader>> {
+    async fn open_log(
+        &self,
+        from: &Position,
+        tables: &[Arc<TableSchema>],
+        _followed: &[Arc<TableSchema>],
+    ) -> Result<Box<dyn LogReader>> {
         let options = LogOptions {
             connect: self.connect.clone(),
             slot: self.slot.clone(),

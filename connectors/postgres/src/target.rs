@@ -7,6 +7,7 @@ mod applier;
 mod binary;
 mod ddl;
 mod fit;
+mod foreign;
 mod replace;
 mod rows;
 

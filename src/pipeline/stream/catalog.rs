@@ -140,6 +140,26 @@ impl Stream<'_> {
         self.reroute(&pending.table).await
     }
 
+    /// A table whose name another one has taken: its rows are copied over those that are here.
+    pub(super) async fn replaced(&mut self, name: &TableName) -> Result<()> {
+        self.look_at_catalog(true).await?;
+        let is_open = self.env.lives.lock().get(name).is_some_and(Life::is_open);
+        if !is_open {
+            return Ok(());
+        }
+        tracing::info!(table = %name, "another table took its name: copying again");
+        let high = self.env.source.head().await?;
+        self.wait_for_writers().await?;
+        self.restart(name, Some(high)).await?;
+        self.reroute(name).await
+    }
+
+    /// Halts a table that is carried and not halted yet.
+    pub(super) async fn halt_carried(&mut self, name: &TableName, reason: String) -> Result<()> {
+        let carried = self.env.lives.lock().get(name).is_some_and(|life| life.state != TableState::Halted);
+        if carried { self.halt(name, reason).await } else { Ok(()) }
+    }
+
     /// A table that the source no longer has.
     pub(super) async fn gone(&mut self, name: &TableName) -> Result<()> {
         let carried = self.env.lives.lock().get_mut(name).is_some_and(|life| {

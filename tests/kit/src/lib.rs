@@ -1,4 +1,4 @@
-//! What tests stand on: private PostgreSQL servers, databases in them, the `rowferry` process, and a comparison of
+//! What tests stand on: private PostgreSQL, MySQL and MariaDB servers, databases in them, the `rowferry` process, and a comparison of
 //! stores value by value that shares no code with rowferry.
 //!
 //! Deliberately no mocks and no containers: every server is a real one, started from the binaries of the machine,
@@ -10,6 +10,7 @@
 pub mod compare;
 pub mod config;
 mod database;
+pub mod mysql;
 mod postgres;
 mod process;
 pub mod psql;
@@ -17,5 +18,7 @@ mod sqlite;
 mod template;
 
 pub use database::Database;
+pub use mysql::{Flavor, Mysql, MysqlDatabase};
+pub use mysql_async;
 pub use postgres::{Options, Postgres};
 pub use process::{Ended, Rowferry, Running};

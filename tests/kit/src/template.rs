@@ -33,7 +33,7 @@ pub(crate) fn bin_dir() -> &'static Path {
     })
 }
 
-/// A command that runs as a user whom PostgreSQL accepts: `nobody` if we are root, else ourselves.
+/// A command that runs as a user whom servers accept: `nobody` if we are root, else ourselves.
 pub(crate) fn command(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new(program.as_ref());
     if let Some((uid, gid)) = other_user() {
@@ -64,6 +64,13 @@ pub(crate) fn own_folder(path: &Path) {
     }
 }
 
+/// Gives a folder and what is in it to the server's user.
+pub(crate) fn own_all(path: &Path) {
+    if let Some((uid, gid)) = other_user() {
+        run(Command::new("chown").arg("-R").arg(format!("{uid}:{gid}")).arg(path));
+    }
+}
+
 /// Gives a file to the server's user, readable by nobody else.
 pub(crate) fn own_file(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
@@ -81,8 +88,12 @@ pub(crate) fn copy_to(to: &Path) {
 
 fn template() -> PathBuf {
     let version = Command::new(bin_dir().join("postgres")).arg("--version").output().expect("run postgres --version");
-    let version: String =
-        String::from_utf8_lossy(&version.stdout).chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
+    cached(&String::from_utf8_lossy(&version.stdout), initdb)
+}
+
+/// The data directory of a server that says this of its version; `initialize` makes it where it is not there yet.
+pub(crate) fn cached(version: &str, initialize: impl FnOnce(&Path)) -> PathBuf {
+    let version: String = version.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').collect();
     let cache = std::env::temp_dir().join(format!("rowferry-testkit-{}", our_uid()));
     if !cache.exists() {
         // Another process may create it in between: what counts is the check below.
@@ -94,12 +105,12 @@ fn template() -> PathBuf {
     if done.exists() {
         return done;
     }
-    let mine = tempfile::Builder::new().prefix("init-").tempdir_in(&cache).expect("create a folder for initdb");
+    let mine = tempfile::Builder::new().prefix("init-").tempdir_in(&cache).expect("create a folder to initialise in");
     if let Some((uid, gid)) = other_user() {
         chown(mine.path(), Some(uid), Some(gid)).unwrap();
     }
     let data = mine.path().join("data");
-    initdb(&data);
+    initialize(&data);
     if fs::rename(&data, &done).is_err() {
         assert!(done.exists(), "rename {data:?} to {done:?}");
     }
@@ -123,7 +134,7 @@ fn initdb(data: &Path) {
     run(&mut initdb(&["--locale", "C.UTF-8"]));
 }
 
-/// User and group of `nobody` if we are root: a PostgreSQL server refuses to run as root.
+/// User and group of `nobody` if we are root: database servers refuse to run as root.
 fn other_user() -> Option<(u32, u32)> {
     static USER: OnceLock<Option<(u32, u32)>> = OnceLock::new();
     *USER.get_or_init(|| {

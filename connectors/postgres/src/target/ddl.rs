@@ -1,11 +1,11 @@
 //! Makes and alters tables. Each call is one transaction and safe to repeat.
 
-use super::{fit, look};
+use super::{fit, foreign, look};
 use crate::connection::{from_pg, quote_name, quote_table, quote_text};
 use crate::publication::server_version;
 use rowferry_api::{
     Alteration, Column, Created, Dialect, Error, ErrorKind, Fill, Finding, ForeignKey, Index, Result, TableName,
-    TableSchema, Type, TypeDef, TypeDefKind,
+    TableSchema, TypeDef, TypeDefKind,
 };
 use tokio_postgres::{Client, GenericClient, Transaction};
 
@@ -17,29 +17,7 @@ pub(super) fn native(column: &Column, dialect: Dialect) -> String {
     if dialect == Dialect::Postgres {
         return column.native.clone();
     }
-    match &column.ty {
-        Type::Bool => "boolean".into(),
-        Type::Int { bits: 8 | 16, unsigned: false } => "smallint".into(),
-        Type::Int { bits: 8, .. } => "smallint".into(),
-        Type::Int { bits: 24 | 32, unsigned: false } | Type::Int { bits: 16 | 24, .. } => "integer".into(),
-        Type::Int { bits: 64, unsigned: true } => "numeric(20,0)".into(),
-        Type::Int { .. } => "bigint".into(),
-        Type::Float { bits: 32 } => "real".into(),
-        Type::Float { .. } => "double precision".into(),
-        Type::Numeric => "numeric".into(),
-        Type::Bytes => "bytea".into(),
-        Type::Date => "date".into(),
-        Type::Time => "time".into(),
-        Type::TimeTz => "timetz".into(),
-        Type::Timestamp => "timestamp".into(),
-        Type::TimestampTz => "timestamptz".into(),
-        Type::Interval => "interval".into(),
-        Type::Uuid => "uuid".into(),
-        Type::Json => "json".into(),
-        Type::Xml => "xml".into(),
-        Type::Bits => "bit varying".into(),
-        Type::Text | Type::Char | Type::Enum | Type::Array(_) | Type::Other => "text".into(),
-    }
+    foreign::native(column, dialect)
 }
 
 /// What of a form the target's server cannot have as it is.
@@ -175,7 +153,9 @@ fn key_index(form: &TableSchema) -> Option<&Index> {
 
 fn create_table(form: &TableSchema, here: &Here, with_key: bool) -> String {
     let mut parts: Vec<String> = form.columns.iter().map(|column| define(column, form, here)).collect();
-    parts.extend(form.computed.iter().map(|column| define(column, form, here)));
+    // An expression of another dialect means nothing here.
+    let computed = form.computed.iter().filter(|_| form.dialect == Dialect::Postgres);
+    parts.extend(computed.map(|column| define(column, form, here)));
     let key: Vec<String> = form.key_columns().map(|column| quote_name(&column.name)).collect();
     if with_key {
         parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
@@ -248,6 +228,7 @@ pub(super) async fn alter(client: &mut Client, form: &TableSchema, alterations: 
     for alteration in alterations {
         let has = |name: &str| have.columns.iter().find(|have| have.name == name);
         match alteration {
+            Alteration::AddComputed(_) if form.dialect != Dialect::Postgres => {}
             Alteration::AddColumn(column) | Alteration::AddComputed(column) => {
                 let dropped =
                     |other: &Alteration| matches!(other, Alteration::DropColumn(name) if *name == column.name);
@@ -335,13 +316,19 @@ fn label_statements(def: &TypeDef, there: &[String]) -> Vec<String> {
 /// Builds secondary indexes, unique constraints and foreign keys.
 pub(super) async fn finish(client: &Client, form: &TableSchema, replica_role: bool) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    if form.dialect != Dialect::Postgres {
-        return Ok(findings);
-    }
     findings.extend(set_not_null(client, form).await?);
     for index in &form.indexes {
-        if !exists(client, &form.name, &index.name).await? {
-            findings.extend(attempt(client, form, &index.name, &index_statement(form, index)).await?);
+        let (name, statement) = match form.dialect {
+            Dialect::Postgres => (index.name.clone(), Some(index_statement(form, index))),
+            _ => (foreign::index_name(form, index), foreign::index_statement(form, index)),
+        };
+        let Some(statement) = statement else {
+            let what = format!("index {} has no counterpart here and is left out", index.name);
+            findings.push(Finding::warning(format!("table {}", form.name), what, None));
+            continue;
+        };
+        if !exists(client, &form.name, &name).await? {
+            findings.extend(attempt(client, form, &name, &statement).await?);
         }
     }
     for key in &form.foreign_keys {

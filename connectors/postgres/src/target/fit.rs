@@ -2,7 +2,7 @@
 
 use super::{TargetColumn, TargetTable, ddl, look};
 use crate::connection::{from_pg, quote_name, quote_table};
-use rowferry_api::{Column, Error, ErrorKind, Finding, Index, Result, TableSchema, TypeDefKind, is_wider};
+use rowferry_api::{Column, Dialect, Error, ErrorKind, Finding, Index, Result, TableSchema, TypeDefKind, is_wider};
 use std::collections::BTreeSet;
 use tokio_postgres::{Client, Row};
 
@@ -30,7 +30,7 @@ async fn differences(client: &Client, form: &TableSchema, have: &TargetTable) ->
             Some(found) => differences.extend(column_difference(form, column, found, &wanted, is_key)),
         }
     }
-    for column in &form.computed {
+    for column in form.computed.iter().filter(|_| form.dialect == Dialect::Postgres) {
         if found(&column.name).is_some_and(|found| !found.generated) {
             differences.push(format!(
                 "column {} is computed at the source, whose log does not carry it, and not computed there",
@@ -71,7 +71,7 @@ fn column_difference(
         return Some(format!("column {name} is generated there"));
     }
     // As text a key's values would have another order and another equality than at the source.
-    if !is_wider(wanted, &found.native) && (is_key || found.native != "text") {
+    if !is_wider(Dialect::Postgres, wanted, &found.native) && (is_key || found.native != "text") {
         return Some(format!("column {name} is {} there, and {wanted} is needed", found.native));
     }
     if found.not_null && column.nullable {

@@ -79,7 +79,7 @@ async fn a_slot_that_was_there_moves_behind_what_a_new_publication_cannot_decode
     older.batch_execute("COMMIT").await.unwrap();
     let start = shop.start(&["a"]).await;
     assert!(shop.settles().await);
-    let mut log = shop.source.open_log(&start, &[table.schema]).await.unwrap();
+    let mut log = shop.source.open_log(&start, &[table.schema], &[]).await.unwrap();
     shop.execute("INSERT INTO a VALUES (2)").await;
     let mut events = Vec::new();
     while !events.iter().any(|event| matches!(event, Event::Change(_))) {

@@ -1,0 +1,212 @@
+//! What stands in the way at a source, and the statement that mends it.
+
+use crate::catalog::{self, Entry, Which, query_text};
+use crate::connection::{Flavor, Server};
+use crate::kind::Kind;
+use crate::status::{Origin, variable};
+use mysql_async::Conn;
+use rowferry_api::{Finding, Result, SourceTable};
+use std::collections::HashSet;
+
+/// Less log than this is gone before somebody has slept.
+const LEAST_RETENTION_SECONDS: u64 = 24 * 3600;
+
+/// Looks at the server and at these tables. Changes nothing.
+pub(crate) async fn check(
+    conn: &mut Conn,
+    server: Server,
+    origin: &Origin,
+    server_id: u32,
+    tables: &[SourceTable],
+    which: &Which<'_>,
+) -> Result<Vec<Finding>> {
+    let mut findings = vec![version(server)];
+    findings.extend(log(conn, server, origin).await?);
+    findings.extend(retention(conn, server).await?);
+    findings.extend(rights(conn, server).await?);
+    findings.extend(server_ids(conn, server, server_id).await?);
+    let entries = catalog::entries(conn, server, which).await?;
+    let names: HashSet<_> = tables.iter().map(|table| &table.schema.name).collect();
+    findings.extend(entries.iter().filter(|entry| names.contains(&entry.table.schema.name)).flat_map(table));
+    Ok(findings)
+}
+
+fn version(server: Server) -> Finding {
+    let known = match server.flavor {
+        Flavor::Mysql => server.is_mysql(5, 6),
+        Flavor::Mariadb => server.is_mariadb(10, 5),
+    };
+    match known {
+        true => Finding::ok("source version", server.to_string()),
+        false => Finding::blocked(
+            "source version",
+            format!("{server} is too old"),
+            "MySQL 5.6 to 9.x and MariaDB 10.5 to 11.8 can be read.",
+        ),
+    }
+}
+
+async fn log(conn: &mut Conn, server: Server, origin: &Origin) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    let value = |value: Option<String>| value.unwrap_or_default().to_ascii_uppercase();
+    if !matches!(value(variable(conn, "log_bin").await?).as_str(), "1" | "ON") {
+        findings.push(Finding::blocked(
+            "source log_bin",
+            "the server writes no binary log",
+            "Put log_bin = binlog and server_id = 1 into the server's configuration and restart it.",
+        ));
+    }
+    let format = value(variable(conn, "binlog_format").await?);
+    findings.push(match format.as_str() {
+        // MySQL is about to know no other.
+        "ROW" | "" => Finding::ok("source binlog_format", "ROW"),
+        other => Finding::blocked(
+            "source binlog_format",
+            format!("it is {other}: changes would be logged as statements"),
+            "SET GLOBAL binlog_format = 'ROW'; and the same in the server's configuration; sessions that are open keep theirs.",
+        ),
+    });
+    let image = value(variable(conn, "binlog_row_image").await?);
+    findings.push(match image.as_str() {
+        "" | "FULL" | "FULL_NODUP" => Finding::ok("source binlog_row_image", "FULL"),
+        other => Finding::warning(
+            "source binlog_row_image",
+            format!("it is {other}: rows whose columns took their defaults are read again from the tables, which is slow"),
+            Some("SET GLOBAL binlog_row_image = 'FULL';".into()),
+        ),
+    });
+    match value(variable(conn, "binlog_row_metadata").await?).as_str() {
+        "FULL" => findings.push(Finding::ok("source binlog_row_metadata", "FULL")),
+        "" => findings.push(Finding::ok(
+            "source binlog_row_metadata",
+            "the server has no such setting: columns are followed through DDL",
+        )),
+        other => findings.push(Finding::warning(
+            "source binlog_row_metadata",
+            format!("it is {other}: columns are followed through DDL instead of being named in the log"),
+            Some("SET GLOBAL binlog_row_metadata = 'FULL';".into()),
+        )),
+    }
+    if server.flavor == Flavor::Mysql && !origin.has_gtids {
+        findings.push(Finding::warning(
+            "source gtid_mode",
+            "GTIDs are off: positions are of this server alone, and a failover to another one needs a new copy",
+            Some("SET GLOBAL enforce_gtid_consistency = ON; then gtid_mode step by step up to ON.".into()),
+        ));
+    }
+    Ok(findings)
+}
+
+async fn retention(conn: &mut Conn, server: Server) -> Result<Vec<Finding>> {
+    let number = |text: Option<String>| text.and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    let seconds = number(variable(conn, "binlog_expire_logs_seconds").await?);
+    let days = number(variable(conn, "expire_logs_days").await?);
+    let bytes = number(variable(conn, "max_binlog_total_size").await?);
+    let kept = if seconds > 0.0 { seconds } else { days * 86_400.0 };
+    let mend = match server.is_mysql(8, 0) || server.is_mariadb(10, 6) {
+        true => "SET GLOBAL binlog_expire_logs_seconds = 259200;",
+        false => "SET GLOBAL expire_logs_days = 3;",
+    };
+    let mut findings = Vec::new();
+    #[expect(clippy::cast_precision_loss, reason = "seconds of a day")]
+    let least = LEAST_RETENTION_SECONDS as f64;
+    if kept > 0.0 && kept < least {
+        findings.push(Finding::warning(
+            "source log retention",
+            format!("the log is kept for {:.1} hours: a longer stop of rowferry would lose its place", kept / 3600.0),
+            Some(mend.into()),
+        ));
+    } else {
+        findings.push(Finding::ok("source log retention", if kept == 0.0 { "for good".into() } else { format!("{:.0} hours", kept / 3600.0) }));
+    }
+    if bytes > 0.0 {
+        findings.push(Finding::warning(
+            "source log size",
+            format!("no more than {bytes:.0} bytes of log are kept (max_binlog_total_size)"),
+            None,
+        ));
+    }
+    Ok(findings)
+}
+
+async fn rights(conn: &mut Conn, server: Server) -> Result<Vec<Finding>> {
+    let grants = query_text(conn, "ask for our rights", "SHOW GRANTS").await?;
+    let grants: Vec<String> =
+        grants.into_iter().filter_map(|row| row.into_iter().next().flatten()).map(|grant| grant.to_ascii_uppercase()).collect();
+    let has = |names: &[&str]| {
+        grants.iter().filter(|grant| grant.contains(" ON *.* ")).any(|grant| names.iter().any(|name| grant.contains(name)))
+    };
+    let status = if server.is_mariadb(10, 5) { "BINLOG MONITOR" } else { "REPLICATION CLIENT" };
+    let mut findings = Vec::new();
+    for (name, names) in [
+        ("REPLICATION SLAVE", &["ALL PRIVILEGES", "REPLICATION SLAVE", "REPLICATION REPLICA"][..]),
+        ("REPLICATION CLIENT", &["ALL PRIVILEGES", "REPLICATION CLIENT", "BINLOG MONITOR", "SUPER"][..]),
+    ] {
+        let shown = if name == "REPLICATION CLIENT" { status } else { name };
+        findings.push(match has(names) || grants.iter().any(|grant| grant.starts_with("GRANT `") && !grant.contains(" ON ")) {
+            true => Finding::ok(format!("source right {name}"), "granted"),
+            false => Finding::blocked(
+                format!("source right {name}"),
+                "it is not granted to our user",
+                format!("GRANT {shown} ON *.* TO our user;"),
+            ),
+        });
+    }
+    Ok(findings)
+}
+
+/// Two replicas with one number end each other's streams.
+async fn server_ids(conn: &mut Conn, server: Server, ours: u32) -> Result<Vec<Finding>> {
+    let own = variable(conn, "server_id").await?.unwrap_or_default();
+    if own == ours.to_string() {
+        return Ok(vec![Finding::blocked(
+            "source server_id",
+            format!("{ours} is the server's own number: it would take us for itself"),
+            "Set another `server_id` in the source's options.",
+        )]);
+    }
+    if own == "0" {
+        return Ok(vec![Finding::blocked(
+            "source server_id",
+            "it is 0: the server sends its log to nobody",
+            "SET GLOBAL server_id = 1; and the same in its configuration.",
+        )]);
+    }
+    let statement = match server.is_mysql(8, 0) && server.version >= (8, 0, 22) {
+        true => "SHOW REPLICAS",
+        false => "SHOW SLAVE HOSTS",
+    };
+    // Not everybody may see them.
+    let Ok(rows) = query_text(conn, "list the replicas", statement).await else { return Ok(Vec::new()) };
+    let taken = rows.iter().any(|row| row.first().is_some_and(|id| id.as_deref() == Some(ours.to_string().as_str())));
+    Ok(match taken {
+        true => vec![Finding::warning(
+            "source server_id",
+            format!("another replica with the number {ours} is connected: if it is not this pipeline, one ends the other"),
+            Some("Set another `server_id` in the source's options of one of them.".into()),
+        )],
+        false => vec![Finding::ok("source server_id", format!("{ours} is free"))],
+    })
+}
+
+fn table(entry: &Entry) -> Vec<Finding> {
+    let schema = &entry.table.schema;
+    let name = &schema.name;
+    let subject = format!("table {name}");
+    let mut findings = Vec::new();
+    for column in schema.columns.iter().filter(|column| Kind::parse(&column.native).is_none()) {
+        findings.push(Finding::blocked(
+            subject.clone(),
+            format!("column {} is of the type {}, which is not known", column.name, column.native),
+            format!("Leave it out: [pipeline.NAME.table.\"{name}\"] columns = [\"!{}\"]", column.name),
+        ));
+    }
+    if !matches!(entry.engine.as_str(), "InnoDB" | "XtraDB" | "ROCKSDB" | "TokuDB") {
+        findings.push(Finding::warning(
+            subject,
+            format!("its engine {} has no transactions: a reader of the target may see a statement's rows one by one", entry.engine),
+            Some(format!("ALTER TABLE {} ENGINE = InnoDB;", crate::connection::quote_table(name))),
+        ));
+    }
+    findings
+}

@@ -1,0 +1,246 @@
+//! Reads the binary log: events become transactions of changes.
+//!
+//! The server sends what a replica would get. It is told nothing back: how long the log is kept is the server's own setting.
+
+mod dump;
+mod ddl;
+mod derive;
+mod tables;
+mod transaction;
+
+use crate::binlog::{Decoder, Header, LogEvent, PayloadEvents};
+use crate::connection::{ConnectOptions, Flavor, Server};
+use crate::position::LogPosition;
+use crate::shared::Shared;
+use crate::source::log_error;
+use crate::status::{self, Origin};
+use crate::zero_dates::ZeroDates;
+use async_trait::async_trait;
+use dump::{Dump, Inner};
+use futures_util::FutureExt;
+use rowferry_api::{Error, ErrorKind, Event, LogReader, Position, Result, TableSchema};
+use std::sync::Arc;
+use tables::Tables;
+use transaction::Transaction;
+
+/// A call of `next` stops appending at about this size.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Transactions without a change that is carried, after which the position is told all the same.
+const MAX_SILENT: u32 = 1_000;
+
+/// Which log to read, and how.
+pub(crate) struct Place {
+    pub(crate) connect: ConnectOptions,
+    pub(crate) server_id: u32,
+    pub(crate) zero_dates: Arc<ZeroDates>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// A server's log from a position on.
+pub(crate) struct MysqlLogReader {
+    context: String,
+    dump: Dump,
+    decoder: Decoder,
+    tables: Tables,
+    shared: Arc<Shared>,
+    server: Server,
+    /// The end of the last transaction.
+    position: LogPosition,
+    /// Where the log is being read, also inside a transaction.
+    file: String,
+    offset: u64,
+    transaction: Option<Transaction>,
+    payload: Option<PayloadEvents>,
+    /// An event that is being taken; kept until it is done, so that a dropped call loses nothing.
+    current: Option<(Header, LogEvent, bool)>,
+    /// The statement that `current` is, read.
+    prepared: Option<ddl::Prepared>,
+    /// Transactions since the last position that was told.
+    silent: u32,
+    /// Seconds that the server's clock is ahead of ours.
+    clock_ahead_us: i64,
+}
+
+impl MysqlLogReader {
+    pub(crate) async fn open(
+        place: Place,
+        from: &Position,
+        tables: &[Arc<TableSchema>],
+        followed: &[Arc<TableSchema>],
+    ) -> Result<Self> {
+        let Place { connect, server_id, zero_dates, shared } = place;
+        let context = format!("read the log of {}", connect.describe());
+        let (mut conn, server) = connect.connect().await?;
+        let origin = status::origin(&mut conn, server).await?;
+        let start = start(server, &origin, from)?;
+        let clock_ahead_us = dump::clock_ahead_us(&mut conn).await?;
+        shared.received.forget();
+        let tables = Tables::open(conn, server, connect.clone(), shared.clone(), zero_dates, tables, followed).await?;
+        let (conn, _) = connect.connect_without_database().await?;
+        let dump = Dump::open(conn, server, server_id, &start).await.map_err(|error| log_error(&context, error))?;
+        Ok(Self {
+            context,
+            dump,
+            decoder: Decoder::new(server.flavor),
+            tables,
+            shared,
+            server,
+            file: start.file.clone(),
+            offset: start.offset,
+            position: LogPosition { server: origin.server, ..start },
+            transaction: None,
+            payload: None,
+            current: None,
+            prepared: None,
+            silent: 0,
+            clock_ahead_us,
+        })
+    }
+
+    /// Waits for the next event; without `wait` there may be none yet.
+    async fn advance(&mut self, wait: bool) -> Result<bool> {
+        if self.current.is_some() {
+            return Ok(true);
+        }
+        if let Some(payload) = &mut self.payload {
+            match payload.next().transpose()? {
+                Some(raw) => {
+                    let (header, event) = self.decoder.parse_inner(&raw)?;
+                    self.dump.expect(Inner::of(&header));
+                    self.current = Some((header, event, true));
+                    return Ok(true);
+                }
+                None => self.payload = None,
+            }
+        }
+        let raw = match wait {
+            true => self.dump.next().await,
+            false => match self.dump.next().now_or_never() {
+                Some(raw) => raw,
+                None => return Ok(false),
+            },
+        };
+        let raw = match raw {
+            Some(Ok(raw)) => raw,
+            Some(Err(error)) => return Err(log_error(&self.context, error)),
+            None => return Err(self.ended()),
+        };
+        let (header, event) = self.decoder.parse(&raw).map_err(|error| error.within(self.context.as_str()))?;
+        self.current = Some((header, event, false));
+        Ok(true)
+    }
+
+    fn ended(&self) -> Error {
+        Error::new(
+            ErrorKind::Unreachable,
+            format!("{}: the server ended it at {}:{}", self.context, self.file, self.offset),
+        )
+        .hint("The server was stopped, or the log has an event of a type that is not known.")
+    }
+
+    /// Takes the event that is current. What may have to wait comes first and can be repeated.
+    async fn take(&mut self, events: &mut Vec<Event>) -> Result<usize> {
+        let Some((_, event, _)) = &self.current else { return Ok(0) };
+        match event {
+            LogEvent::TableMap(map) => self.tables.describe(map, events).await?,
+            LogEvent::Query(query) => {
+                let query = query.clone();
+                self.prepare_statement(&query).await?;
+            }
+            _ => {}
+        }
+        let Some((header, event, is_inner)) = self.current.take() else { return Ok(0) };
+        if !is_inner {
+            self.pass(&header, &event);
+        }
+        self.handle(&header, event, events)
+    }
+
+    /// Moves on in the file.
+    fn pass(&mut self, header: &Header, event: &LogEvent) {
+        match event {
+            LogEvent::Rotate { file, position, .. } => {
+                self.file.clone_from(file);
+                self.offset = *position;
+            }
+            LogEvent::Heartbeat { file, position } if *position > 0 => {
+                self.file.clone_from(file);
+                self.offset = *position;
+            }
+            _ if header.flags & Header::ARTIFICIAL != 0 || header.end_position == 0 => {}
+            // The header's field has 32 bits; a file may be longer.
+            _ => {
+                let low = u64::from(header.end_position);
+                let mut end = (self.offset & !0xffff_ffff) | low;
+                if end < self.offset {
+                    end += 1 << 32;
+                }
+                self.offset = end;
+            }
+        }
+    }
+
+    /// Tells those who read tables how far the log has been read.
+    fn publish(&self) {
+        let mut received = self.position.clone();
+        if let Some(transaction) = &self.transaction {
+            received.offset = self.offset;
+            received.file.clone_from(&self.file);
+            if let (Some(gtids), Some(gtid)) = (&mut received.gtids, &transaction.gtid) {
+                gtids.add(gtid);
+            }
+        }
+        self.shared.received.set(received);
+    }
+
+    fn tell_position(&mut self, events: &mut Vec<Event>) {
+        self.silent = 0;
+        events.push(Event::Heartbeat { position: (&self.position).into() });
+    }
+}
+
+/// Where the dump begins. By file and offset on the server that the position is of; else by GTID.
+fn start(server: Server, origin: &Origin, from: &Position) -> Result<LogPosition> {
+    let mut start = LogPosition::parse(server.flavor, from)?;
+    if !origin.has_gtids && server.flavor == Flavor::Mysql {
+        start.gtids = None;
+    }
+    Ok(start)
+}
+
+#[async_trait]
+impl LogReader for MysqlLogReader {
+    async fn next(&mut self, events: &mut Vec<Event>) -> Result<()> {
+        let before = events.len();
+        let mut bytes = 0;
+        self.tables.announce(events);
+        loop {
+            let is_empty = events.len() == before;
+            let told = self.silent == 0 || self.transaction.is_some();
+            if !self.advance(is_empty && told).await? {
+                if !told {
+                    self.tell_position(events);
+                }
+                break;
+            }
+            bytes += self.take(events).await?;
+            if self.silent >= MAX_SILENT && self.transaction.is_none() {
+                self.tell_position(events);
+            }
+            if bytes >= CHUNK_BYTES {
+                break;
+            }
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// The server keeps its log as its own settings say.
+    fn confirm(&mut self, _position: &Position) -> Result<()> {
+        Ok(())
+    }
+
+    async fn close(&mut self) {
+        self.dump.close().await;
+    }
+}

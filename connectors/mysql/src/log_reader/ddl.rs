@@ -1,0 +1,206 @@
+//! Statements in the log: DDL that changes what rows look like, and changes of rows that were logged as statements, which
+//! are refused.
+
+use super::MysqlLogReader;
+use crate::binlog::{AlterPhase, Header, QueryEvent};
+use crate::statements::{AlterAction, Change, SqlMode, Statement, XaVerb, parse};
+use rowferry_api::{Event, Op, Result, TableName};
+use std::collections::BTreeMap;
+
+/// A statement that has been read, with what the catalog said about it.
+pub(super) struct Prepared {
+    statement: Statement,
+    /// Tables that are dropped here and not there later either.
+    gone: Vec<TableName>,
+    /// Tables whose rows are others from here on.
+    replaced: Vec<TableName>,
+}
+
+impl MysqlLogReader {
+    /// Reads a statement and asks the catalog what it has to. Can be repeated.
+    pub(super) async fn prepare_statement(&mut self, query: &QueryEvent) -> Result<()> {
+        let statement = parse(&query.statement, &query.schema, SqlMode(query.sql_mode.unwrap_or(0)));
+        let mut prepared = Prepared { statement, gone: Vec::new(), replaced: Vec::new() };
+        if let Statement::Ddl(changes) = &prepared.statement {
+            for change in changes {
+                let (gone, replaced) = self.fate(change);
+                for table in gone {
+                    // One that was made again since is copied again.
+                    match self.tables.is_there(&table).await? {
+                        true => prepared.replaced.push(table),
+                        false => prepared.gone.push(table),
+                    }
+                }
+                prepared.replaced.extend(replaced);
+                if let Change::Alter { table, .. } = change {
+                    prepared.replaced.extend(self.moved_rows(table, &query.statement));
+                }
+            }
+        }
+        self.prepared = Some(prepared);
+        Ok(())
+    }
+
+    /// Which carried tables a change takes away, and which are others afterwards.
+    fn fate(&self, change: &Change) -> (Vec<TableName>, Vec<TableName>) {
+        let carried = |table: &&TableName| self.tables.is_carried(table);
+        match change {
+            Change::Drop(tables) => (tables.iter().filter(carried).cloned().collect(), Vec::new()),
+            Change::DropDatabase(name) => (self.tables.carried_in(name), Vec::new()),
+            Change::Rename(pairs) => self.renamed(pairs),
+            Change::Alter { table, actions } => {
+                let to = actions.iter().find_map(|action| match action {
+                    AlterAction::Rename(to) => Some(to.clone()),
+                    _ => None,
+                });
+                to.map_or_else(Default::default, |to| self.renamed(&[(table.clone(), to)]))
+            }
+            Change::Create { table, or_replace: true, .. } if self.tables.is_carried(table) => {
+                (Vec::new(), vec![table.clone()])
+            }
+            _ => (Vec::new(), Vec::new()),
+        }
+    }
+
+    /// What several renames, one after the other, come down to.
+    fn renamed(&self, pairs: &[(TableName, TableName)]) -> (Vec<TableName>, Vec<TableName>) {
+        // By a table's name now, the one that it had before the statement; `None`: no table has the name now.
+        let mut before: BTreeMap<&TableName, Option<&TableName>> = BTreeMap::new();
+        for (from, to) in pairs {
+            let origin = before.get(from).copied().unwrap_or(Some(from));
+            before.insert(from, None);
+            before.insert(to, origin);
+        }
+        let carried = before.into_iter().filter(|(name, _)| self.tables.is_carried(name));
+        let (mut gone, mut replaced) = (Vec::new(), Vec::new());
+        for (name, origin) in carried {
+            match origin {
+                None => gone.push(name.clone()),
+                Some(origin) if origin != name => replaced.push(name.clone()),
+                Some(_) => {}
+            }
+        }
+        (gone, replaced)
+    }
+
+    /// Carried tables whose rows an ALTER TABLE may have changed without a row in the log: partitions that are dropped,
+    /// emptied or exchanged, imported files.
+    fn moved_rows(&self, table: &TableName, statement: &str) -> Vec<TableName> {
+        const VERBS: [&str; 7] = [
+            "DROP PARTITION",
+            "TRUNCATE PARTITION",
+            "EXCHANGE PARTITION",
+            "CONVERT PARTITION",
+            "CONVERT TABLE",
+            "IMPORT TABLESPACE",
+            "DISCARD PARTITION",
+        ];
+        let words: Vec<&str> = statement.split_whitespace().collect();
+        let words = words.join(" ").to_ascii_uppercase();
+        if !VERBS.iter().any(|verb| words.contains(verb)) {
+            return Vec::new();
+        }
+        // The other table of an exchange is named somewhere.
+        let mut tables = self.tables.carried_in(&table.schema);
+        tables.retain(|other| other == table || statement.contains(&other.name));
+        tables
+    }
+
+    /// Takes the statement that was prepared.
+    pub(super) fn statement(&mut self, header: &Header, query: &QueryEvent, events: &mut Vec<Event>) -> Result<()> {
+        let Some(prepared) = self.prepared.take() else { return Ok(()) };
+        match &prepared.statement {
+            Statement::Begin => self.transaction.get_or_insert_default().has_end = true,
+            Statement::Xa(XaVerb::Start, _) => self.transaction.get_or_insert_default().has_end = true,
+            Statement::Xa(XaVerb::End, _) | Statement::Savepoint(_) | Statement::Release(_) => {}
+            Statement::Commit => self.end(header, events),
+            Statement::Xa(..) => {
+                self.refuse_undone("an XA transaction ends apart from its rows")?;
+                self.end(header, events);
+            }
+            Statement::Rollback => {
+                self.refuse_undone("a transaction was rolled back that had changed a table without transactions")?;
+                self.end(header, events);
+            }
+            Statement::RollbackTo(_) => {
+                self.refuse_undone("a part of a transaction was rolled back that had changed a table without transactions")?;
+            }
+            Statement::Dml { tables, .. } => {
+                self.refuse_statement(query, tables)?;
+                self.end_single(header, events);
+            }
+            Statement::Ddl(changes) => {
+                let phase = self.transaction.as_ref().and_then(|transaction| transaction.alter);
+                if !matches!(phase, Some(AlterPhase::Start | AlterPhase::Rollback)) {
+                    self.ddl(header, changes, &prepared, events);
+                }
+                let goes_on = query.statement.trim_end().to_ascii_uppercase().ends_with("START TRANSACTION");
+                if goes_on {
+                    self.transaction.get_or_insert_default().has_end = true;
+                }
+                self.end_single(header, events);
+            }
+            Statement::Other => self.end_single(header, events),
+        }
+        Ok(())
+    }
+
+    /// A statement outside a transaction is one.
+    fn end_single(&mut self, header: &Header, events: &mut Vec<Event>) {
+        if !self.transaction.as_ref().is_some_and(|transaction| transaction.has_end) {
+            self.end(header, events);
+        }
+    }
+
+    fn ddl(&mut self, header: &Header, changes: &[Change], prepared: &Prepared, events: &mut Vec<Event>) {
+        for change in changes {
+            if let Change::Truncate(table) = change
+                && let Some(form) = self.tables.told(table)
+            {
+                self.ensure_begun(header, events);
+                events.push(Event::Change(rowferry_api::Change { table: form, op: Op::Truncate }));
+            }
+            for table in self.tables.forms.apply(change) {
+                self.tables.forget(&table);
+                self.tables.tell_followed(&table, events);
+            }
+        }
+        for table in &prepared.replaced {
+            self.tables.forget(table);
+            events.push(Event::Replaced(table.clone()));
+        }
+        events.extend(prepared.gone.iter().cloned().map(Event::Dropped));
+    }
+
+    /// Changes that are handed out already cannot be taken back.
+    fn refuse_undone(&self, what: &str) -> Result<()> {
+        match &self.transaction {
+            Some(transaction) if transaction.began => Err(self.refused(
+                what,
+                "Make the tables of such transactions InnoDB, or leave them out with \"!schema.table\"; then run `rowferry resync \
+                 --all`.",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn refuse_statement(&self, query: &QueryEvent, tables: &[TableName]) -> Result<()> {
+        let concerned: Vec<String> =
+            tables.iter().filter(|table| self.tables.is_carried(table)).map(ToString::to_string).collect();
+        if !tables.is_empty() && concerned.is_empty() {
+            return Ok(());
+        }
+        if tables.is_empty() && self.tables.carried_in(&query.schema).is_empty() {
+            return Ok(());
+        }
+        let what = match concerned.is_empty() {
+            true => "rows were changed by a statement whose table is not plain".to_owned(),
+            false => format!("rows of {} were changed by a statement", concerned.join(", ")),
+        };
+        Err(self.refused(
+            &format!("{what}, and the log has the statement instead of the rows"),
+            "Set binlog_format = ROW (SET GLOBAL binlog_format = 'ROW', and in the sessions that set their own), then run \
+             `rowferry resync --all`.",
+        ))
+    }
+}

@@ -1,0 +1,147 @@
+//! Transactions: where they begin and end, and what becomes of each event between.
+
+use super::MysqlLogReader;
+use crate::binlog::{AlterPhase, GtidEvent, Header, LogEvent, RowsEvent};
+use crate::gtid::Gtid;
+use rowferry_api::{Error, ErrorKind, Event, Result, Timestamp};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A transaction that was committed this long before it is read was waiting for us.
+const LATE_US: i64 = 2_000_000;
+
+/// A transaction being read.
+#[derive(Debug, Default)]
+pub(super) struct Transaction {
+    pub(super) gtid: Option<Gtid>,
+    committed_at_us: Option<i64>,
+    /// It goes on until it says that it ends.
+    pub(super) has_end: bool,
+    /// It is a step of an ALTER TABLE that is logged twice.
+    pub(super) alter: Option<AlterPhase>,
+    /// A change of it has been handed out.
+    pub(super) began: bool,
+}
+
+impl MysqlLogReader {
+    /// Takes an event; the bytes that it appended.
+    pub(super) fn handle(&mut self, header: &Header, event: LogEvent, events: &mut Vec<Event>) -> Result<usize> {
+        match event {
+            LogEvent::Rotate { .. } if self.transaction.is_none() => {
+                self.moved();
+                Ok(0)
+            }
+            LogEvent::Heartbeat { .. } if self.transaction.is_none() => {
+                self.moved();
+                self.tell_position(events);
+                Ok(0)
+            }
+            LogEvent::Gtid(gtid) => {
+                self.begin(gtid);
+                Ok(0)
+            }
+            LogEvent::Query(query) => self.statement(header, &query, events).map(|()| 0),
+            LogEvent::Rows(rows) => self.rows(header, &rows, events),
+            LogEvent::Xid | LogEvent::XaPrepare { one_phase: true } => {
+                self.end(header, events);
+                Ok(0)
+            }
+            LogEvent::XaPrepare { one_phase: false } => {
+                if self.transaction.as_ref().is_some_and(|transaction| transaction.began) {
+                    return Err(self.refused(
+                        "an XA transaction was prepared, whose end the log tells apart from its rows",
+                        "Commit it in one phase (XA COMMIT ... ONE PHASE), or leave its tables out with \"!schema.table\".",
+                    ));
+                }
+                self.end(header, events);
+                Ok(0)
+            }
+            LogEvent::Payload(payload) => {
+                self.payload = Some(payload.events());
+                Ok(0)
+            }
+            LogEvent::StatementLoad => Err(self.refused(
+                "LOAD DATA was logged as a statement, without its rows",
+                "Set binlog_format = ROW (SET GLOBAL binlog_format = 'ROW', and the sessions that set their own), then run \
+                 `rowferry resync --all`.",
+            )),
+            LogEvent::Incident { number, message } => Err(self.refused(
+                &format!("the server lost changes of its own log (incident {number}: {message})"),
+                "Run `rowferry resync --all`: it goes on from the log's end and compares and copies every table again.",
+            )),
+            LogEvent::TableMap(_)
+            | LogEvent::Rotate { .. }
+            | LogEvent::Heartbeat { .. }
+            | LogEvent::Format { .. }
+            | LogEvent::RowsQuery(_)
+            | LogEvent::PreviousGtids(_)
+            | LogEvent::GtidList(_)
+            | LogEvent::StatementValue
+            | LogEvent::Stop
+            | LogEvent::Ignored => Ok(0),
+        }
+    }
+
+    fn begin(&mut self, event: GtidEvent) {
+        self.transaction = Some(Transaction {
+            gtid: event.gtid,
+            committed_at_us: event.commit_time_us.and_then(|us| i64::try_from(us).ok()),
+            // MariaDB says so; MySQL has a BEGIN.
+            has_end: self.server.flavor == crate::connection::Flavor::Mariadb && !event.is_standalone,
+            alter: event.alter,
+            began: false,
+        });
+    }
+
+    /// Outside a transaction: where we are is where we go on.
+    fn moved(&mut self) {
+        self.position.file.clone_from(&self.file);
+        self.position.offset = self.offset;
+    }
+
+    /// The transaction ends.
+    pub(super) fn end(&mut self, header: &Header, events: &mut Vec<Event>) {
+        let transaction = self.transaction.take().unwrap_or_default();
+        if let (Some(gtids), Some(gtid)) = (&mut self.position.gtids, &transaction.gtid) {
+            gtids.add(gtid);
+        }
+        self.moved();
+        if !transaction.began {
+            self.silent += 1;
+            return;
+        }
+        let committed_at = transaction.committed_at_us.unwrap_or(i64::from(header.timestamp) * 1_000_000);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+        let age_us = i64::try_from(now).unwrap_or(i64::MAX).saturating_add(self.clock_ahead_us) - committed_at;
+        events.push(Event::Commit {
+            position: (&self.position).into(),
+            committed_at: Timestamp(committed_at - self.clock_ahead_us),
+            is_late: age_us > LATE_US,
+        });
+        self.silent = 0;
+    }
+
+    /// Rows of a table that is carried become changes.
+    fn rows(&mut self, header: &Header, rows: &RowsEvent, events: &mut Vec<Event>) -> Result<usize> {
+        if !self.tables.takes(rows) {
+            return Ok(0);
+        }
+        self.ensure_begun(header, events);
+        self.tables.changes(rows, events)
+    }
+
+    pub(super) fn ensure_begun(&mut self, header: &Header, events: &mut Vec<Event>) {
+        let transaction = self.transaction.get_or_insert_default();
+        if !std::mem::replace(&mut transaction.began, true) {
+            let xid = match &transaction.gtid {
+                Some(gtid) => gtid.to_string(),
+                None => format!("{}:{}", self.file, header.end_position),
+            };
+            events.push(Event::Begin { xid });
+        }
+    }
+
+    /// An error about what stands in the log here.
+    pub(super) fn refused(&self, what: &str, mend: &str) -> Error {
+        Error::new(ErrorKind::Config, format!("{}: at {}:{} {what}", self.context, self.file, self.offset)).hint(mend)
+    }
+}

@@ -1,0 +1,126 @@
+//! A place in a binary log.
+//!
+//! `binlog.000012:4567@8a94f357-aab4-11df-86ab-c80aa9429562`, and where the server has GTIDs ` 0-1-100` or
+//! ` 8a94f357-aab4-11df-86ab-c80aa9429562:1-77` behind it. Two places in one server's log are ordered by file and offset,
+//! places in two servers' logs by what their GTID sets hold.
+
+use crate::connection::Flavor;
+use crate::gtid::GtidSet;
+use rowferry_api::{Error, ErrorKind, Position, Result};
+use std::cmp::Ordering;
+use std::fmt;
+
+/// Everything before it is behind us.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LogPosition {
+    /// The log's file, `binlog.000012`.
+    pub(crate) file: String,
+    /// Bytes from the file's start.
+    pub(crate) offset: u64,
+    /// Who wrote it: MySQL's server_uuid, MariaDB's server_id.
+    pub(crate) server: String,
+    /// What was committed before it; `None` where the server has no GTIDs.
+    pub(crate) gtids: Option<GtidSet>,
+}
+
+impl LogPosition {
+    /// Reads a position of a server of this flavor.
+    pub(crate) fn parse(flavor: Flavor, position: &Position) -> Result<Self> {
+        let text = position.as_str();
+        let malformed = || {
+            Error::new(ErrorKind::Protocol, format!("read the position \"{text}\": it is no place in a binary log"))
+        };
+        let (place, gtids) = match text.split_once(' ') {
+            Some((place, gtids)) => (place, Some(gtids)),
+            None => (text, None),
+        };
+        let (at, server) = place.rsplit_once('@').ok_or_else(malformed)?;
+        let (file, offset) = at.rsplit_once(':').ok_or_else(malformed)?;
+        Ok(Self {
+            file: file.to_owned(),
+            offset: offset.parse().map_err(|_| malformed())?,
+            server: server.to_owned(),
+            gtids: gtids.map(|gtids| GtidSet::parse(flavor, gtids)).transpose()?,
+        })
+    }
+
+    /// The same order that the server writes in, where both are of one server; else by GTID set, if they have one and are
+    /// not side by side.
+    pub(crate) fn compare(&self, other: &Self) -> Option<Ordering> {
+        if self.server == other.server && base_name(&self.file) == base_name(&other.file) {
+            return Some(
+                (file_number(&self.file), self.offset).cmp(&(file_number(&other.file), other.offset)),
+            );
+        }
+        let (ours, theirs) = (self.gtids.as_ref()?, other.gtids.as_ref()?);
+        match (ours.is_subset(theirs), theirs.is_subset(ours)) {
+            (true, true) => Some(Ordering::Equal),
+            (true, false) => Some(Ordering::Less),
+            (false, true) => Some(Ordering::Greater),
+            (false, false) => None,
+        }
+    }
+}
+
+/// `binlog` of `binlog.000012`.
+fn base_name(file: &str) -> &str {
+    file.rsplit_once('.').map_or(file, |(base, _)| base)
+}
+
+/// 12 of `binlog.000012`; a log past 999999 has more digits.
+pub(crate) fn file_number(file: &str) -> u64 {
+    file.rsplit_once('.').and_then(|(_, number)| number.parse().ok()).unwrap_or(0)
+}
+
+impl fmt::Display for LogPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}@{}", self.file, self.offset, self.server)?;
+        match &self.gtids {
+            Some(gtids) => write!(f, " {gtids}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<&LogPosition> for Position {
+    fn from(position: &LogPosition) -> Self {
+        Self::new(position.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(flavor: Flavor, text: &str) -> LogPosition {
+        let read = LogPosition::parse(flavor, &Position::new(text)).unwrap();
+        assert_eq!(read.to_string(), text);
+        read
+    }
+
+    #[test]
+    fn places_of_one_server_are_ordered_by_file_and_offset() {
+        let at = |text| position(Flavor::Mysql, text);
+        let compare = |a, b| at(a).compare(&at(b));
+        assert_eq!(compare("b.000009:500@u", "b.000010:4@u"), Some(Ordering::Less));
+        assert_eq!(compare("b.999999:500@u", "b.1000000:4@u"), Some(Ordering::Less));
+        assert_eq!(compare("b.000009:500@u", "b.000009:4@u"), Some(Ordering::Greater));
+        assert_eq!(compare("b.000009:500@u", "b.000009:4@other"), None);
+    }
+
+    #[test]
+    fn places_of_two_servers_are_ordered_by_their_gtids() {
+        let at = |text| position(Flavor::Mariadb, text);
+        let compare = |a, b| at(a).compare(&at(b));
+        assert_eq!(compare("b.000009:500@1 0-1-7", "x.000001:4@2 0-1-7"), Some(Ordering::Equal));
+        assert_eq!(compare("b.000009:500@1 0-1-7", "x.000001:4@2 0-2-9"), Some(Ordering::Less));
+        assert_eq!(compare("b.000009:500@1 0-1-7,1-1-5", "x.000001:4@2 0-2-9,1-1-4"), None);
+    }
+
+    #[test]
+    fn what_is_no_position_is_refused() {
+        for bad in ["", "0/16B3748", "b.000001:x@u", "b.000001:4", "b.000001:4@u 0-1"] {
+            assert!(LogPosition::parse(Flavor::Mariadb, &Position::new(bad)).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+INSERT INTO ints SELECT id + 10, t, tu, s, su, m, mu, i, iu, b, bu, z, flag FROM ints;
+INSERT INTO decimals SELECT id + 10, a, b, c, d, e, f, u, z, p FROM decimals;
+INSERT INTO floats SELECT id + 20, f, d, fu, f2, d2 FROM floats;
+INSERT INTO bits SELECT id + 10, b1, b7, b8, b9, b33, b63, b64 FROM bits;
+INSERT INTO years SELECT id + 10, y, yn FROM years;
+UPDATE ints SET t = -t - 1, tu = 255 - tu, bu = 18446744073709551615 - bu, b = NULL, mu = 16777215 - mu WHERE id IN (1, 2, 3);
+UPDATE decimals SET a = -a, b = -b, p = NULL WHERE id < 4;
+UPDATE decimals SET a = a + 0.000000000000000000000000000001 WHERE id = 13;
+UPDATE floats SET f = -f, d = -d WHERE id IN (3, 4, 8, 12);
+UPDATE bits SET b1 = b1 ^ 1, b64 = ~b64 WHERE id IN (1, 2, 3);
+UPDATE bits SET b33 = NULL WHERE id = 15;
+UPDATE years SET y = 0000, yn = 1999 WHERE id IN (2, 14);
+DELETE FROM ints WHERE id = 5;
+DELETE FROM floats WHERE id = 7;

@@ -1,0 +1,14 @@
+SET SESSION time_zone = '+05:30';
+INSERT INTO t SELECT id + 10, d, t0, t3, t6, dt0, dt1, dt2, dt3, dt4, dt5, dt6, ts0, ts1, ts2, ts3, ts4, ts5, ts6 FROM t;
+UPDATE t SET ts0 = '2024-10-27 02:30:00', dt0 = '2024-10-27 02:30:00', t6 = '-00:00:00.5' WHERE id IN (1, 12);
+SET SESSION time_zone = '-03:00';
+UPDATE t SET ts0 = '2024-10-27 02:30:00', ts6 = '2024-10-27 02:30:00.5', t3 = '-838:59:59' WHERE id IN (2, 3);
+UPDATE t SET d = NULL, t0 = NULL, dt6 = NULL, ts6 = NULL WHERE id = 5;
+INSERT INTO defaults (id, note) VALUES (3, 'c');
+UPDATE defaults SET note = 'z' WHERE id = 1;
+SET SESSION timestamp = 1000000000.25;
+INSERT INTO defaults (id, note) VALUES (4, 'long ago');
+SET SESSION timestamp = DEFAULT;
+UPDATE keyed SET n = 10 WHERE d = '2024-01-01' AND t < 0;
+UPDATE keyed SET at = at + INTERVAL 1 MICROSECOND, t = '-00:00:00.01' WHERE n = 2;
+DELETE FROM t WHERE id = 16;

@@ -1,0 +1,5 @@
+SET SESSION sql_mode = 'ALLOW_INVALID_DATES';
+INSERT INTO t SELECT id + 10, d, dt, dt6, ts, ts6 FROM t;
+UPDATE t SET d = '0000-00-00', ts = '0000-00-00 00:00:00', dt = '2023-02-29 00:00:00' WHERE id = 5;
+UPDATE t SET d = '2024-01-01', ts = '2024-01-01 00:00:00' WHERE id = 1;
+DELETE FROM t WHERE id = 12;
