@@ -2,9 +2,9 @@
 //!
 //! The server sends what a replica would get. It is told nothing back: how long the log is kept is the server's own setting.
 
-mod dump;
 mod ddl;
 mod derive;
+mod dump;
 mod tables;
 mod transaction;
 

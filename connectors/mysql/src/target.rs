@@ -12,6 +12,7 @@ mod ddl;
 mod finish;
 mod fit;
 mod positions;
+mod reader;
 mod replace;
 mod session;
 mod shape;
@@ -22,6 +23,7 @@ mod write;
 use crate::connection::ConnectOptions;
 use applier::MysqlApplier;
 use async_trait::async_trait;
+use reader::TargetReader;
 use rowferry_api::{
     Applier, Capabilities, Error, ErrorKind, Finding, HeldPosition, Identity, Position, Result, TableName, TableReader,
     TableSchema, Target,
@@ -107,6 +109,6 @@ impl Target for MysqlTarget {
     }
 
     async fn open_tables(&self) -> Result<Box<dyn TableReader>> {
-        Err(Error::new(ErrorKind::Other, "read tables of the target: not yet"))
+        Ok(Box::new(TargetReader::open(&self.connect).await?))
     }
 }

@@ -76,7 +76,10 @@ pub(super) fn column(
         Some(native) => Ok(LogColumn { name: name.to_owned(), native, generated: None }),
         None => Err(Error::new(
             ErrorKind::Schema,
-            format!("read rows of {}.{}: the log has a column {name} that the catalog does not know", map.schema, map.table),
+            format!(
+                "read rows of {}.{}: the log has a column {name} that the catalog does not know",
+                map.schema, map.table
+            ),
         )),
     }
 }

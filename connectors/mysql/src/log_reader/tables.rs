@@ -207,9 +207,10 @@ impl Tables {
         let known = known.map(|form| form.columns.clone()).unwrap_or_default();
         let columns = match map.names() {
             Some(names) => {
-                let columns = names.iter().enumerate().map(|(place, column)| {
-                    derive::column(map, place, column, &known, &self.collations)
-                });
+                let columns = names
+                    .iter()
+                    .enumerate()
+                    .map(|(place, column)| derive::column(map, place, column, &known, &self.collations));
                 columns.collect::<Result<Vec<_>>>()?
             }
             None => known,
@@ -241,7 +242,8 @@ impl Tables {
         for name in kinds.iter().filter_map(|(_, kind)| kind.charset()) {
             let mut answers = Vec::new();
             for sql in self.charsets.queries(name) {
-                let rows = catalog::query_text(&mut self.conn, "ask how the server reads a character set", &sql).await?;
+                let rows =
+                    catalog::query_text(&mut self.conn, "ask how the server reads a character set", &sql).await?;
                 answers.extend(rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten());
             }
             if !answers.is_empty() {
@@ -321,11 +323,8 @@ fn with_nulls(row: Row, nulls: &[(usize, NullDates)], builder: &mut RowBuilder) 
 
 /// The columns in the order of the log, from a form that was told.
 fn columns_of(form: &TableSchema) -> Vec<LogColumn> {
-    let named = |column: &Column| LogColumn {
-        name: column.name.clone(),
-        native: column.native.clone(),
-        generated: None,
-    };
+    let named =
+        |column: &Column| LogColumn { name: column.name.clone(), native: column.native.clone(), generated: None };
     form.columns.iter().map(named).collect()
 }
 
