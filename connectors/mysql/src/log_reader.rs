@@ -5,6 +5,7 @@
 mod ddl;
 mod derive;
 mod dump;
+mod forms;
 mod tables;
 mod transaction;
 

@@ -11,4 +11,4 @@ INSERT INTO t VALUES
     (7, 0x2020202020202020, 0x20, 0x20, 0x20, 0x20, 0x20, 0x20);
 INSERT INTO t (id, lb, mb) VALUES (8, repeat(unhex('00ff5c0a0920278081'), 233017), repeat(0x00, 2000000));
 CREATE TABLE keyed (k binary(4), v varbinary(10), n int, PRIMARY KEY (k, v));
-INSERT INTO keyed VALUES (0x01, 0x, 1), (0x01, 0x00, 2), (0x0100, 0x0000, 3), ('a', 'a', 4), ('A', 'a', 5), (0xff, 0xff, 6);
+INSERT INTO keyed VALUES (0x01, '', 1), (0x01, 0x00, 2), (0x0100, 0x0000, 3), ('a', 'a', 4), ('A', 'a', 5), (0xff, 0xff, 6);

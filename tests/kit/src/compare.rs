@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Both ends say the same text for the same value under these.
-const SESSION: &str = "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; \
+pub(crate) const SESSION: &str = "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; \
     SET extra_float_digits = 3; SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET client_encoding = 'UTF8'; \
     SET xmloption = 'content'; SET search_path = pg_catalog;";
 
@@ -188,7 +188,7 @@ pub async fn own_rows(database: &Database, schema: &str, name: &str) -> String {
 }
 
 /// Rows of one side only, with their number: `+` is at the target only, `-` at the source only.
-fn row_differences(name: &str, here: Vec<String>, there: Vec<String>) -> Vec<String> {
+pub(crate) fn row_differences(name: &str, here: Vec<String>, there: Vec<String>) -> Vec<String> {
     let (many_here, many_there) = (here.len(), there.len());
     let mut counts = BTreeMap::<String, i64>::new();
     here.into_iter().for_each(|row| *counts.entry(row).or_default() -= 1);
@@ -207,7 +207,7 @@ fn row_differences(name: &str, here: Vec<String>, there: Vec<String>) -> Vec<Str
     shown
 }
 
-fn join(row: &[Option<String>]) -> String {
+pub(crate) fn join(row: &[Option<String>]) -> String {
     let cells: Vec<_> =
         row.iter().map(|cell| cell.as_ref().map_or("NULL".to_owned(), |text| format!("{text:?}"))).collect();
     cells.join(" | ")
@@ -217,6 +217,6 @@ pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+pub mod cases;
 pub mod compare;
 pub mod config;
 mod database;

@@ -3,6 +3,8 @@
 //! It listens on a free port of 127.0.0.1, knows the user `root` without a password, and writes a binary log of rows. As
 //! with PostgreSQL, a small shell watches the pipe that the test process holds open, and ends the server with it.
 
+mod columns;
+pub mod compare;
 mod database;
 mod flavor;
 mod script;

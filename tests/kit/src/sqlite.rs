@@ -1,4 +1,4 @@
-//! What an SQLite target must hold for each value of PostgreSQL.
+//! What an SQLite target holds, and what it must hold for each value of PostgreSQL.
 //!
 //! Booleans are 0 and 1, whole numbers are integers, floats are reals of the same bits (what SQLite cannot keep as a
 //! real, NaN and the sign of zero, is text), bytes are blobs, and everything else is PostgreSQL's text.
@@ -10,27 +10,43 @@ use std::path::Path;
 
 /// All rows of a table, each cell as its storage class and value.
 pub(crate) fn rows(file: &Path, table: &str, columns: &[Column]) -> Result<Vec<Vec<Option<String>>>, String> {
+    let columns: Vec<_> = columns.iter().map(|column| (column.name.as_str(), column.base_type == "float4")).collect();
+    values(file, table, &columns)
+}
+
+/// The same by columns' names, and whether they are floats of 32 bits.
+pub(crate) fn values(file: &Path, table: &str, columns: &[(&str, bool)]) -> Result<Vec<Vec<Option<String>>>, String> {
     read(file, table, columns).map_err(|error| error.to_string())
 }
 
-fn read(file: &Path, table: &str, columns: &[Column]) -> rusqlite::Result<Vec<Vec<Option<String>>>> {
+/// The columns that a table has; none if it is not there.
+pub(crate) fn column_names(file: &Path, table: &str) -> Vec<String> {
+    let read = || {
+        let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?)")?;
+        statement.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()
+    };
+    read().unwrap_or_default()
+}
+
+fn read(file: &Path, table: &str, columns: &[(&str, bool)]) -> rusqlite::Result<Vec<Vec<Option<String>>>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     // SQLite takes a quoted name that it does not know for a string: a qualified one it refuses.
-    let list: Vec<_> = columns.iter().map(|column| format!("{0}.{1}", quoted(table), quoted(&column.name))).collect();
+    let list: Vec<_> = columns.iter().map(|(name, _)| format!("{0}.{1}", quoted(table), quoted(name))).collect();
     let mut statement = connection.prepare(&format!("SELECT {} FROM {}", list.join(", "), quoted(table)))?;
     let row = |row: &rusqlite::Row<'_>| {
-        columns.iter().enumerate().map(|(at, column)| Ok(actual(&column.base_type, row.get_ref(at)?))).collect()
+        columns.iter().enumerate().map(|(at, &(_, single))| Ok(actual(single, row.get_ref(at)?))).collect()
     };
     statement.query_map([], row)?.collect()
 }
 
-fn actual(base_type: &str, value: ValueRef<'_>) -> Option<String> {
+fn actual(single: bool, value: ValueRef<'_>) -> Option<String> {
     Some(match value {
         ValueRef::Null => return None,
         ValueRef::Integer(number) => format!("integer {number}"),
-        ValueRef::Real(number) if base_type == "float4" => format!("real {:08x}", (number as f32).to_bits()),
+        ValueRef::Real(number) if single => format!("real {:08x}", (number as f32).to_bits()),
         ValueRef::Real(number) => format!("real {:016x}", number.to_bits()),
         ValueRef::Text(text) => format!("text {}", String::from_utf8_lossy(text)),
         ValueRef::Blob(bytes) => {

@@ -1,15 +1,15 @@
 //! Which tables' rows are asked for, and how each is read: by what the log says of a table, else by the form that has been
 //! followed up to here, else by the catalog.
 
-use super::{derive, derive::Collations};
+use super::derive::{self, Collations};
+use super::forms::{form_of, forms_now, is_virtual};
 use crate::binlog::{RowDecoder, RowsEvent, RowsKind, TableMap};
 use crate::catalog::{self, Which};
 use crate::charset::Charsets;
 use crate::connection::{ConnectOptions, Server};
 use crate::kind::Kind;
 use crate::shared::Shared;
-use crate::statements::{Charset, Form, Forms, LogColumn};
-use crate::status::variable;
+use crate::statements::{Form, Forms};
 use crate::zero_dates::{NullDates, ZeroDates};
 use mysql_async::Conn;
 use rowferry_api::{
@@ -227,7 +227,7 @@ impl Tables {
             .collect::<Result<_>>()?;
         self.learn_charsets(&kinds).await?;
         let mut form = Arc::new(form_of(name, &columns, carried));
-        let selected: Vec<usize> = (0..columns.len()).collect();
+        let selected: Vec<usize> = (0..columns.len()).filter(|&place| !is_virtual(&columns[place])).collect();
         let decoder = RowDecoder::new(map, &kinds, &selected, &self.charsets)?;
         self.forms.set(name, Form::known(columns, charset));
         let keys = KeyEncoder::new(&form.key);
@@ -319,65 +319,4 @@ fn with_nulls(row: Row, nulls: &[(usize, NullDates)], builder: &mut RowBuilder) 
         builder.push(if becomes_null { Cell::Null } else { cell });
     }
     builder.finish()
-}
-
-/// The columns in the order of the log, from a form that was told.
-fn columns_of(form: &TableSchema) -> Vec<LogColumn> {
-    let named =
-        |column: &Column| LogColumn { name: column.name.clone(), native: column.native.clone(), generated: None };
-    form.columns.iter().map(named).collect()
-}
-
-/// The forms that the catalog has now, and in place of them those that are known to hold where the log begins.
-async fn forms_now(
-    conn: &mut Conn,
-    server: Server,
-    database: Option<&str>,
-    followed: &[Arc<TableSchema>],
-) -> Result<Forms> {
-    let ignores_case = variable(conn, "lower_case_table_names").await?.is_some_and(|value| value != "0");
-    let mut forms = Forms::new(server.flavor, ignores_case);
-    let charset = variable(conn, "character_set_server").await?;
-    forms.server_charset = charset.map(|name| Charset::new(&name, None));
-    let which = Which::Database(database);
-    for (name, charset, collation) in catalog::databases(conn, &which).await? {
-        forms.set_database(&name, Charset::new(&charset, Some(&collation)));
-    }
-    for entry in catalog::entries(conn, server, &which).await? {
-        let charset = entry.collation.as_deref().and_then(Charset::of_collation);
-        forms.set(&entry.table.schema.name, Form::known(entry.log_columns, charset));
-    }
-    for form in followed {
-        let charset = forms.get(&form.name).and_then(|known| known.charset.clone());
-        forms.set(&form.name, Form::known(columns_of(form), charset));
-    }
-    Ok(forms)
-}
-
-/// A form as it is told.
-fn form_of(name: &TableName, columns: &[LogColumn], carried: &TableSchema) -> TableSchema {
-    let column = |column: &LogColumn| Column {
-        id: 0,
-        name: column.name.clone(),
-        ty: Kind::parse(&column.native).map_or(Type::Other, |kind| kind.ty()),
-        native: column.native.clone(),
-        nullable: true,
-        default: None,
-        identity: false,
-        generated: None,
-        fill: Fill::Unknown,
-    };
-    let mut form = TableSchema {
-        name: name.clone(),
-        dialect: Dialect::Mysql,
-        columns: columns.iter().map(column).collect(),
-        computed: Vec::new(),
-        key: Vec::new(),
-        indexes: Vec::new(),
-        foreign_keys: Vec::new(),
-        types: Vec::new(),
-    };
-    let key: Option<Vec<usize>> = carried.key_columns().map(|column| form.column_index(&column.name)).collect();
-    form.key = key.unwrap_or_default();
-    form
 }

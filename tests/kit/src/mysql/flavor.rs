@@ -77,6 +77,10 @@ impl Flavor {
                 options.extend(["--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--log-slave-updates"])
             }
         }
+        if let Self::Mysql(5, _) = self {
+            // A transaction's large values have to fit into a tenth of it.
+            options.push("--innodb-log-file-size=512M");
+        }
         if let Self::Mysql(8.., _) = self {
             options.extend(["--binlog-row-metadata=FULL", "--mysqlx=OFF", "--secure-file-priv=NULL"]);
         }

@@ -1,0 +1,20 @@
+-- The same key to the source's collation, another one to a store that compares bytes.
+UPDATE ci SET k = 'A', n = 10 WHERE k = 'a';
+UPDATE ci SET k = 'BETA' WHERE k = 'beta';
+UPDATE ci SET k = 'gamma' WHERE n = 3;
+UPDATE ci SET n = 40 WHERE k = 'ÖL';
+DELETE FROM ci WHERE k = 'STRASSE' OR n = 5;
+INSERT INTO ci VALUES ('STRASSE', 50);
+DELETE FROM ci WHERE k = 'BC';
+INSERT INTO ci VALUES ('Bc', 90);
+UPDATE bin SET n = n + 10 WHERE k = 'a';
+UPDATE bin SET k = 'B' WHERE k = 'b';
+DELETE FROM bin WHERE k = 'Ä';
+UPDATE fixed SET k = 'A', v = 10 WHERE k = 'a';
+UPDATE fixed SET k = 'b', n = 2 WHERE k = 'b';
+DELETE FROM fixed WHERE k = '';
+UPDATE pad SET k = 'x ' WHERE v = 1;
+UPDATE pad SET v = 20 WHERE k = 'y';
+DELETE FROM pad WHERE k = 'X';
+UPDATE many SET k = upper(k) WHERE n = 3;
+DELETE FROM many WHERE n = 4;

@@ -1,0 +1,13 @@
+UPDATE three SET v = 'changed' WHERE a = 1 AND c = '2024-01-01';
+UPDATE three SET b = 'z' WHERE a = 2;
+DELETE FROM three WHERE b = '';
+INSERT INTO three VALUES (1, '', '2023-01-01', 'again');
+UPDATE mixed SET v = v + 10 WHERE n = 0;
+UPDATE mixed SET n = n - 1 WHERE n > 100;
+DELETE FROM mixed WHERE d = 100.125;
+UPDATE only_key SET b = b + 10 WHERE a = 1;
+DELETE FROM only_key WHERE a = 2;
+INSERT INTO only_key VALUES (3, 3);
+UPDATE bits SET v = v * 10 WHERE b = b'10101';
+UPDATE bits SET b = b'00001' WHERE b = b'00000';
+DELETE FROM bits WHERE b = b'11111';

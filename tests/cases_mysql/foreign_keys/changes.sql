@@ -1,0 +1,10 @@
+BEGIN; INSERT INTO parents VALUES (4, 'four'); INSERT INTO children VALUES (10, 4, 10); COMMIT;
+INSERT INTO tree VALUES (4, 3), (5, 4);
+UPDATE children SET parent = 2 WHERE id = 10;
+DELETE FROM children WHERE parent = 1;
+UPDATE soft SET parent = NULL WHERE id = 1;
+DELETE FROM parents WHERE id = 1;
+DELETE FROM tree WHERE id = 5;
+SET SESSION foreign_key_checks = 0;
+INSERT INTO soft VALUES (9, 5);
+INSERT INTO parents VALUES (5, 'later');

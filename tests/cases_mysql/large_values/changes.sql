@@ -1,0 +1,10 @@
+INSERT INTO t VALUES (4, repeat('z', 20000000), NULL, NULL, 4);
+UPDATE t SET n = 10 WHERE id = 1;
+UPDATE t SET b = repeat(unhex('01'), 3000000), a = NULL WHERE id = 2;
+UPDATE t SET id = 30 WHERE id = 3;
+DELETE FROM t WHERE id = 4;
+INSERT INTO t VALUES (5, '', '', '', 5);
+INSERT INTO wide SELECT id + 10, a, b, c FROM wide;
+UPDATE wide SET a = NULL, b = repeat('z', 256) WHERE id = 1;
+INSERT INTO many_columns (id, c1, c16, c17, c70) VALUES (3, 1, 16, 17, 70);
+UPDATE many_columns SET c69 = 69, c7 = NULL, c8 = 8 WHERE id IN (1, 2);

@@ -1,0 +1,17 @@
+INSERT INTO `select` VALUES (3, 3, 'y', 3);
+UPDATE `select` SET `where` = 10, `order` = 'z' WHERE `from` = 2;
+DELETE FROM `select` WHERE `from` = 1;
+UPDATE `with space` SET ` lead` = 5, `a b` = 2;
+UPDATE `quo"te's` SET `it's` = 2, `back``tick` = 3, `back\slash` = 4, `i"d` = 5;
+INSERT INTO `quo"te's` (`i"d`) VALUES (9);
+UPDATE `tick``ed` SET `{brace}` = 2, `?` = 3, `a.b` = 4;
+INSERT INTO `tick``ed` (id) VALUES (2);
+UPDATE `tächle_日本` SET `値` = '値😀';
+INSERT INTO `tächle_日本` VALUES (2, NULL);
+UPDATE `UPPER_Case` SET `cAmEl` = 2, `Id` = 7;
+INSERT INTO `123` VALUES (2, 2);
+DELETE FROM `123` WHERE `1` = 1;
+UPDATE `dotted.name` SET v = 2;
+UPDATE sixty_three_characters_are_what_names_may_have_at_the_most_here SET id = 2;
+ALTER TABLE `with space` ADD COLUMN `new "col` int;
+UPDATE `with space` SET `new "col` = 1;

@@ -1,0 +1,17 @@
+BEGIN;
+INSERT INTO orders (customer, placed) VALUES (3, '2024-06-01 00:00:00.999');
+INSERT INTO order_lines VALUES (LAST_INSERT_ID(), 1, 'B-1', 2, 12.90), (LAST_INSERT_ID(), 2, 'Ü-3', 1, 99.00);
+UPDATE stock SET amount = amount - 2 WHERE sku = 'B-1' AND place = 'north';
+COMMIT;
+BEGIN;
+UPDATE orders SET state = 'paid' WHERE id = 1;
+INSERT INTO payments VALUES (uuid(), 1, 15.87, CURRENT_TIMESTAMP(6), unhex(sha2('x', 256)), '00:00:02');
+COMMIT;
+UPDATE products SET price = price * 1.10, changed = CURRENT_TIMESTAMP(6) WHERE category = 2;
+BEGIN; DELETE FROM order_lines WHERE order_id = 2; DELETE FROM payments WHERE order_id = 2; DELETE FROM orders WHERE id = 2; ROLLBACK;
+INSERT INTO customers (email, name, country) VALUES ('new@example.org', 'New', 'FR') ON DUPLICATE KEY UPDATE newsletter = 1;
+INSERT INTO customers (email, name, country) VALUES ('new@example.org', 'New', 'FR') ON DUPLICATE KEY UPDATE newsletter = 1;
+REPLACE INTO stock VALUES ('B-2', 'south', 50), ('B-2', 'north', 5);
+BEGIN; DELETE FROM order_lines WHERE order_id = 1 AND line = 2; UPDATE order_lines SET line = 2 WHERE order_id = 1; COMMIT;
+UPDATE customers SET email = 'ADA@example.org' WHERE id = 1;
+UPDATE orders SET state = 'sent', note = repeat('long ', 30) WHERE id = 2;

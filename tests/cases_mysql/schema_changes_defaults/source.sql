@@ -1,0 +1,2 @@
+CREATE TABLE t (id int PRIMARY KEY, v int) DEFAULT CHARSET utf8mb4;
+INSERT INTO t VALUES (1, 1), (2, 2);

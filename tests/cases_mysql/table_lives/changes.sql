@@ -1,0 +1,16 @@
+CREATE TABLE newer (id int PRIMARY KEY, v varchar(20)) DEFAULT CHARSET utf8mb4;
+INSERT INTO newer VALUES (1, 'x'), (2, 'y');
+UPDATE newer SET v = 'z' WHERE id = 1;
+CREATE TABLE IF NOT EXISTS newer (id int PRIMARY KEY);
+CREATE TABLE short_lived (id int PRIMARY KEY);
+INSERT INTO short_lived VALUES (1);
+DROP TABLE short_lived;
+CREATE TABLE alike LIKE old;
+INSERT INTO alike VALUES (9, 'nine');
+CREATE TEMPORARY TABLE passing (id int PRIMARY KEY);
+INSERT INTO passing VALUES (1);
+DROP TEMPORARY TABLE passing;
+CREATE VIEW seen AS SELECT * FROM old;
+INSERT INTO seen VALUES (3, 'through a view');
+DROP VIEW seen;
+UPDATE kept SET v = 2;

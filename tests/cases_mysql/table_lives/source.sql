@@ -1,0 +1,4 @@
+CREATE TABLE old (id int PRIMARY KEY, v varchar(20)) DEFAULT CHARSET utf8mb4;
+INSERT INTO old VALUES (1, 'a'), (2, 'b');
+CREATE TABLE kept (id int PRIMARY KEY, v int);
+INSERT INTO kept VALUES (1, 1);

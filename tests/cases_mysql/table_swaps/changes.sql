@@ -1,0 +1,13 @@
+INSERT INTO orders VALUES (4, 'd');
+CREATE TABLE _orders_gho LIKE orders;
+ALTER TABLE _orders_gho ADD COLUMN extra int NULL;
+INSERT INTO _orders_gho (id, v) SELECT id, v FROM orders;
+UPDATE _orders_gho SET extra = id * 10;
+UPDATE orders SET v = 'late' WHERE id = 2;
+REPLACE INTO _orders_gho (id, v, extra) VALUES (2, 'late', 20);
+RENAME TABLE orders TO _orders_del, _orders_gho TO orders;
+INSERT INTO orders VALUES (5, 'e', 50);
+UPDATE orders SET extra = 0 WHERE id = 1;
+DROP TABLE _orders_del;
+DELETE FROM orders WHERE id = 3;
+UPDATE kept SET v = 2;

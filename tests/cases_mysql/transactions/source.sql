@@ -1,0 +1,7 @@
+CREATE TABLE a (id int PRIMARY KEY, v int) ENGINE=InnoDB;
+CREATE TABLE b (id int PRIMARY KEY, v int) ENGINE=InnoDB;
+CREATE TABLE big (id int AUTO_INCREMENT PRIMARY KEY, v varchar(100)) ENGINE=InnoDB;
+CREATE TABLE unsafe (id int PRIMARY KEY, v int) ENGINE=MyISAM;
+INSERT INTO a VALUES (1, 1), (2, 2), (3, 3);
+INSERT INTO b VALUES (1, 1), (2, 2), (3, 3);
+INSERT INTO unsafe VALUES (1, 1);

@@ -1,0 +1,11 @@
+INSERT INTO t (v) VALUES (4);
+TRUNCATE TABLE t;
+INSERT INTO t (v) VALUES (100), (200);
+UPDATE t SET v = 201 WHERE v = 200;
+TRUNCATE emptied;
+INSERT INTO twice VALUES (2, 2);
+TRUNCATE TABLE twice;
+INSERT INTO twice VALUES (3, 3);
+TRUNCATE `twice`;
+/* with a comment */ INSERT INTO twice VALUES (4, 4);
+UPDATE kept SET v = 2;
