@@ -204,6 +204,7 @@ fn character_sets_follow_the_table() {
         ],
         &[("t", "unknown")],
     );
+    check_on(Flavor::Mariadb, &[THREE, "ALTER TABLE t CONVERT TO CHARACTER SET gbk, ADD d JSON"], &[("t", "unknown")]);
     check(&[THREE, "ALTER TABLE t CONVERT TO CHARACTER SET DEFAULT"], &[("t", "a int, b varchar(10), c mediumtext")]);
     check(&[THREE, "ALTER TABLE t CONVERT TO CHARACTER SET binary"], &[("t", "a int, b varbinary(10), c blob")]);
     check(
