@@ -113,8 +113,8 @@ fn select(table: &TableSchema, range: &Range, ordered: bool) -> Result<String> {
         .columns
         .iter()
         .map(|column| match column.ty {
-            // Printed as a number of 64 bits it keeps all of its own.
-            Type::Float { bits: 32 } => format!("({} + 0e0)", quote_name(&column.name)),
+            // Printed as a number of 64 bits it keeps all of its own; taking nothing away keeps the sign of a zero.
+            Type::Float { bits: 32 } => format!("({} - 0e0)", quote_name(&column.name)),
             _ => quote_name(&column.name),
         })
         .collect();

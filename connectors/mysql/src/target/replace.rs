@@ -64,6 +64,8 @@ async fn make_stage(applier: &mut MysqlApplier, shape: &Shape, stage: &str) -> R
     });
     let key: Vec<String> = shape.key.iter().map(|index| format!("c{index}")).collect();
     let columns = columns.chain([format!("PRIMARY KEY ({})", key.join(", "))]).collect::<Vec<_>>().join(", ");
+    // A DELETE over two tables names its table by an alias, which is looked for in the database that is in use.
+    applier.run(&format!("USE {}", shape.database)).await?;
     applier.run(&format!("DROP TEMPORARY TABLE IF EXISTS {stage}")).await?;
     applier.run(&format!("CREATE TEMPORARY TABLE {stage} ({columns}) ENGINE = InnoDB")).await
 }
