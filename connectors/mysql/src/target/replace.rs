@@ -104,6 +104,8 @@ async fn staged(
     rows: BlockStream<'_>,
     replaced: &mut Replaced,
 ) -> Result<()> {
+    // A DELETE that names its table by an alias needs a database that is selected.
+    applier.run(&format!("USE {}", shape.database)).await?;
     let places =
         |prefix: &str| (0..shape.columns.len()).map(|index| format!("{prefix}c{index}")).collect::<Vec<_>>().join(", ");
     insert(applier, shape, &format!("INSERT INTO {stage} ({}) VALUES ", places("")), rows, replaced).await?;
