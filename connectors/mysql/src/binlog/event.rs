@@ -24,8 +24,9 @@ pub(crate) enum LogEvent {
     Rows(RowsEvent),
     /// The transaction is committed.
     Xid,
-    /// The transaction is prepared and waits for its XA COMMIT or XA ROLLBACK, or (`one_phase`) is committed.
-    XaPrepare { one_phase: bool },
+    /// The transaction is prepared and waits for its XA COMMIT or XA ROLLBACK, or (`one_phase`) is committed. The id is
+    /// written as in those statements: `X'7831',X'',1`.
+    XaPrepare { xid: String, one_phase: bool },
     /// The server is there and has sent everything up to `position` of `file`.
     Heartbeat { file: String, position: u64 },
     /// A compressed transaction; each event inside is for [`Decoder::parse_inner`](super::Decoder::parse_inner).

@@ -72,13 +72,10 @@ impl RowDecoder {
             }
             let codec =
                 codec(log, kind, charsets).map_err(|error| error.within(format!("column \"{name}\" of {table}")))?;
-            let sign_differs = matches!(kind, Kind::Int { unsigned, .. } if map.is_unsigned(index) == Some(!unsigned));
-            let codec = codec.filter(|_| !sign_differs).ok_or_else(|| {
-                let sign = match map.is_unsigned(index) {
-                    Some(true) => " unsigned",
-                    _ => "",
-                };
-                differs(format!("column \"{name}\" is {log}{sign}, in the table it is {kind:?}"))
+            let codec = codec.filter(|_| fits_metadata(map, index, kind)).ok_or_else(|| {
+                let unsigned = if map.is_unsigned(index) == Some(true) { " unsigned" } else { "" };
+                let binary = if map.collation(index) == Some(BINARY) { " (binary)" } else { "" };
+                differs(format!("column \"{name}\" is {log}{unsigned}{binary}, in the table it is {kind:?}"))
             })?;
             columns.push(Column { name: name.clone(), log, codec });
         }
@@ -202,6 +199,21 @@ impl RowDecoder {
             None => format!("read the log's rows of {table}: {}", cause.0),
         };
         Error::new(ErrorKind::Protocol, text)
+    }
+}
+
+/// The number of the collation of bytes that are no text.
+const BINARY: u64 = 63;
+
+/// Whether sign and text or bytes are as the metadata says, where the log has it.
+fn fits_metadata(map: &TableMap, index: usize, kind: &Kind) -> bool {
+    match kind {
+        Kind::Int { unsigned, .. } => map.is_unsigned(index) != Some(!unsigned),
+        Kind::Char { .. } | Kind::Varchar { .. } | Kind::Text { .. } => map.collation(index) != Some(BINARY),
+        Kind::Binary { .. } | Kind::Varbinary { .. } | Kind::Blob { .. } => {
+            map.collation(index).is_none_or(|collation| collation == BINARY)
+        }
+        _ => true,
     }
 }
 

@@ -1,7 +1,9 @@
 //! Logs that real servers wrote, against what the servers' SELECT printed afterwards; and damaged ones.
 
 mod damage;
+mod events;
 mod fixture;
+mod forms;
 
 use super::event::{LogEvent, RowsKind};
 use super::rows::RowDecoder;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// A log, and the tables at its end. The texts beside it are lines: `server` and its version, `table`, its `column`s with
 /// their native texts, its `row`s with tabs between cells (`NULL`, or `=` and the text that SELECT printed, escaped as by
-/// the client's batch mode), and the server's answer for a `charset`.
+/// the client's batch mode), and the server's answers for a `charset`.
 pub(super) struct Fixture {
     pub(super) flavor: Flavor,
     pub(super) log: Bytes,
@@ -62,7 +62,8 @@ impl Fixture {
             }
             "charset" => {
                 let (name, answer) = rest.split_once(' ').unwrap();
-                self.charsets.learn(name, &[answer.into()]).unwrap();
+                let answers: Vec<String> = answer.split(' ').map(str::to_owned).collect();
+                self.charsets.learn(name, &answers).unwrap();
             }
             _ => panic!("{line}"),
         }
