@@ -134,7 +134,7 @@ impl Decoder {
                 LogEvent::RowsQuery(lossy(reader.rest()))
             }
             types::ANNOTATE_ROWS => LogEvent::RowsQuery(lossy(reader.rest())),
-            types::PREVIOUS_GTIDS => LogEvent::PreviousGtids(body.clone()),
+            types::PREVIOUS_GTIDS => LogEvent::PreviousGtids(gtid_event::read_previous(body)?),
             types::GTID_LIST => gtid_list(&mut reader)?,
             types::STOP => LogEvent::Stop,
             code => return Ok(without_content(code)),

@@ -2,7 +2,7 @@
 
 use super::compressed::Payload;
 use super::table_map::TableMap;
-use crate::gtid::Gtid;
+use crate::gtid::{Gtid, GtidSet};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -33,8 +33,8 @@ pub(crate) enum LogEvent {
     Payload(Payload),
     /// The text of the statement whose rows follow.
     RowsQuery(String),
-    /// What comes before this file, in the text form of a GTID set; written where a file begins.
-    PreviousGtids(Bytes),
+    /// MySQL's: all transactions before this file.
+    PreviousGtids(GtidSet),
     /// MariaDB's: the last GTID of each domain and server before this file (before the dump, in an artificial one).
     GtidList(Vec<Gtid>),
     /// A value that only a statement in statement format needs (INSERT_ID, RAND(), a user's variable).

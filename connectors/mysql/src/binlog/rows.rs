@@ -205,7 +205,7 @@ impl RowDecoder {
 /// The number of the collation of bytes that are no text.
 const BINARY: u64 = 63;
 
-/// Whether sign and text or bytes are as the metadata says, where the log has it.
+/// Whether sign, text or bytes, and labels are as the metadata says, where the log has it.
 fn fits_metadata(map: &TableMap, index: usize, kind: &Kind) -> bool {
     match kind {
         Kind::Int { unsigned, .. } => map.is_unsigned(index) != Some(!unsigned),
@@ -213,8 +213,18 @@ fn fits_metadata(map: &TableMap, index: usize, kind: &Kind) -> bool {
         Kind::Binary { .. } | Kind::Varbinary { .. } | Kind::Blob { .. } => {
             map.collation(index).is_none_or(|collation| collation == BINARY)
         }
+        Kind::Enum { labels, charset } | Kind::Set { labels, charset } => {
+            map.labels(index).is_none_or(|logged| fits_labels(logged, labels, charset))
+        }
         _ => true,
     }
+}
+
+/// The log has labels in the column's own character set: those of others than UTF-8 are only counted.
+fn fits_labels(logged: &[Vec<u8>], labels: &[String], charset: &str) -> bool {
+    let is_utf8 = charset.starts_with("utf8");
+    let mut pairs = logged.iter().zip(labels);
+    logged.len() == labels.len() && pairs.all(|(logged, label)| !is_utf8 || **logged == *label.as_bytes())
 }
 
 const NO_DOCUMENT: Malformed = Malformed("differences without a document");

@@ -25,7 +25,7 @@ fn told(event: &LogEvent) -> String {
         }
         LogEvent::TableMap(map) => format!("table {}", map.table),
         LogEvent::Rows(rows) => format!("rows {:?} {}", rows.kind, rows.table.table),
-        LogEvent::PreviousGtids(_) => "previous".to_owned(),
+        LogEvent::PreviousGtids(set) => format!("previous {set}").trim_end().to_owned(),
         LogEvent::Format { .. } => "format".to_owned(),
         other => format!("{other:?}"),
     }
@@ -97,6 +97,20 @@ fn an_unknown_type_may_be_skipped_only_if_it_says_so() {
         let error = decoder.parse(&event(code, 0, 0, b"", false)).unwrap_err();
         assert!(error.to_string().contains(&format!("({code})")), "{error}");
     }
+}
+
+/// As MySQL 5.6 and 9.7 wrote them.
+#[test]
+fn gtids_before_a_file() {
+    let uuid = [0xec, 0x54, 0x9a, 0x41, 0xea, 0x5a, 0x11, 0xf1, 0xa6, 0x2a, 2, 0xfc, 0, 0, 0, 1];
+    let number = |number: u64| number.to_le_bytes();
+    let set = |text: &str| LogEvent::PreviousGtids(GtidSet::parse(Flavor::Mysql, text).unwrap());
+    let plain = [&number(1)[..], &uuid, &number(1), &number(1), &number(3)].concat();
+    assert_eq!(read(Flavor::Mysql, 35, &plain), set("ec549a41-ea5a-11f1-a62a-02fc00000001:1-2"));
+    let untagged = [&uuid[..], &[0], &number(1), &number(1), &number(2)].concat();
+    let tagged = [&uuid[..], &[6], b"red", &number(1), &number(1), &number(2)].concat();
+    let both = [&[1, 2, 0, 0, 0, 0, 0, 1][..], &untagged, &tagged].concat();
+    assert_eq!(read(Flavor::Mysql, 35, &both), set("ec549a41-ea5a-11f1-a62a-02fc00000001:1:red:1"));
 }
 
 #[test]

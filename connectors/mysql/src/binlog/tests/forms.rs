@@ -4,7 +4,7 @@ use super::fixture::{Fixture, Value, values};
 use super::*;
 use crate::charset::Charsets;
 use crate::kind::Kind;
-use rowferry_api::{Error, ErrorKind, Result};
+use rowferry_api::{ErrorKind, Result};
 
 fn form(columns: &[(&str, &str)]) -> Vec<(String, Kind)> {
     columns.iter().map(|(name, native)| ((*name).to_owned(), Kind::parse(native).unwrap())).collect()
@@ -53,6 +53,15 @@ fn text_and_bytes_are_told_apart_by_the_metadata() {
 }
 
 #[test]
+fn labels_must_be_those_of_the_metadata() {
+    assert!(changed("mysql-9.7-minimal", "e", "enum('x','y')").is_ok());
+    for native in ["enum('y','x')", "enum('x')", "enum('x','y','z')", "enum('x','y','z') character set latin1"] {
+        let error = changed("mysql-9.7-minimal", "e", native).unwrap_err();
+        assert!(error.to_string().contains("\"e\""), "{error}");
+    }
+}
+
+#[test]
 fn columns_must_be_as_many_and_of_the_same_names() {
     let fixture = Fixture::read("mysql-9.7-minimal");
     let map = fixture.table_map("f.small");
@@ -83,7 +92,10 @@ fn event(code: u8, body: &[u8]) -> Bytes {
     raw.into()
 }
 
-fn rows(code: u8, body: &[u8], select: &[usize]) -> Result<Vec<(Option<Vec<Value>>, Option<Vec<Value>>)>, Error> {
+/// A row before and after.
+type Images = (Option<Vec<Value>>, Option<Vec<Value>>);
+
+fn rows(code: u8, body: &[u8], select: &[usize]) -> Result<Vec<Images>> {
     let (mut decoder, form) = two_columns();
     let body = [&[9, 0, 0, 0, 0, 0, 1, 0, 2, 0, 3][..], body].concat();
     let LogEvent::Rows(event) = decoder.parse(&event(code, &body))?.1 else { panic!() };
