@@ -330,7 +330,7 @@ async fn every_kind_comes_back_by_value() {
     let mut expected = block(lines);
     let expected = expected.next().await.unwrap().unwrap();
     let expected: Vec<String> =
-        expected.lines().map(|line| canonical(&kinds, &String::from_utf8(line.to_vec()).unwrap())).collect();
+        expected.lines().map(|line| canonical(&kinds, std::str::from_utf8(line).unwrap())).collect();
     let canonical_rows = |lines: Vec<String>| lines.iter().map(|line| canonical(&kinds, line)).collect::<Vec<_>>();
     assert_eq!(canonical_rows(ferry.read(&t, &Range::Whole).await), expected);
     assert_eq!(canonical_rows(ferry.read(&u, &Range::Whole).await), expected);

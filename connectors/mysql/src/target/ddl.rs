@@ -238,7 +238,7 @@ fn add_column(session: &Session, form: &TableSchema, have: &TargetTable, column:
             statements.push(alter(format!("MODIFY COLUMN {name} {ty} {not_null} DEFAULT {default}")));
         }
         // Without any default even a column that may be NULL has to be named.
-        _ if column.nullable => statements.push(alter(format!("ALTER COLUMN {name} SET DEFAULT NULL"))),
+        _ if column.nullable => statements.push(alter(format!("MODIFY COLUMN {name} {ty} NULL DEFAULT NULL"))),
         _ => statements.push(alter(format!("ALTER COLUMN {name} DROP DEFAULT"))),
     }
     statements
