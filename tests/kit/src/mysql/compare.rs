@@ -4,8 +4,8 @@
 //! all stores can be asked for. Both ends are read whole into memory and sorted there.
 
 use super::MysqlDatabase;
-use super::columns::{Column, columns_of, name_quoted, text_quoted};
-use crate::compare::{SESSION, join, literal, quoted, row_differences};
+use super::columns::{Column, columns_of, double, name_quoted, single, text_quoted};
+use crate::compare::{Column as PostgresColumn, SESSION, join, literal, quoted, row_differences};
 use crate::{Database, sqlite};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Row, Value};
@@ -121,6 +121,32 @@ async fn structure(database: &MysqlDatabase, table: &str) -> Vec<String> {
         lines.extend(database.query_text(&sql).await.iter().map(|row| join(row)));
     }
     lines
+}
+
+/// Rows of these columns in their order, each value known by what its column is at this server.
+pub(crate) async fn named_rows(database: &MysqlDatabase, table: &str, names: &[&str]) -> Result<Rows, String> {
+    let there = columns_of(database, table).await;
+    let find = |name: &&str| {
+        let found = there.iter().find(|column| column.name == **name).cloned();
+        found.ok_or_else(|| format!("no column {name} in {table}"))
+    };
+    let columns: Vec<_> = names.iter().map(find).collect::<Result<_, _>>()?;
+    rows(database, table, &columns).await
+}
+
+/// How the texts of a row of PostgreSQL are known here. A moment is kept in UTC without saying so.
+pub(crate) fn from_postgres(columns: &[PostgresColumn], row: Vec<Option<String>>) -> Vec<Option<String>> {
+    let text = |(column, cell): (&PostgresColumn, Option<String>)| {
+        cell.map(|text| match column.base_type.as_str() {
+            "bool" => u8::from(text == "t").to_string(),
+            "float4" => text.parse().map_or(text, single),
+            "float8" => text.parse().map_or(text, double),
+            "bytea" => text.trim_start_matches("\\x").to_owned(),
+            "timestamptz" => text.trim_end_matches("+00").to_owned(),
+            _ => text,
+        })
+    };
+    columns.iter().zip(row).map(text).collect()
 }
 
 async fn columns_there(target: Target<'_>, pair: &Pair) -> Vec<String> {
