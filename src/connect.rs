@@ -58,12 +58,20 @@ const PUBLICATION: OptionSpec =
     OptionSpec::new("publication", "publication; made if it is missing; default rowferry_<pipeline>");
 const BACKLOG: OptionSpec =
     OptionSpec::new("backlog", "unread log from which it is read in large parts; 0 for never; default 64MiB").size();
+const MYSQL_URL: OptionSpec =
+    OptionSpec::new("url", "mysql://user:password@host:port/database?sslmode=verify-full").required();
+const SERVER_ID: OptionSpec =
+    OptionSpec::new("server_id", "number as which the log is asked for; default: made from the pipeline's name");
+const ZERO_DATES: OptionSpec = OptionSpec::new(
+    "zero_dates",
+    "what becomes of dates like 0000-00-00: halt (default), null or text; exceptions behind commas: shop.orders.sent=null",
+);
 const PATH: OptionSpec = OptionSpec::new("path", "the database file, relative to the configuration").required();
 
 /// The kinds that an end can be of.
 pub fn kinds(role: Role) -> Vec<&'static str> {
     match role {
-        Role::Source => vec!["postgres"],
+        Role::Source => vec!["mysql", "postgres"],
         Role::Target => vec!["postgres", "sqlite"],
     }
 }
@@ -71,6 +79,7 @@ pub fn kinds(role: Role) -> Vec<&'static str> {
 /// The options of a kind; `None` if an end cannot be of it.
 pub fn options(role: Role, kind: &str) -> Option<&'static [OptionSpec]> {
     match (role, kind) {
+        (Role::Source, "mysql") => Some(&[MYSQL_URL, SERVER_ID, ZERO_DATES]),
         (Role::Source, "postgres") => Some(&[URL, SLOT, PUBLICATION, BACKLOG]),
         (Role::Target, "postgres") => Some(&[URL]),
         (Role::Target, "sqlite") => Some(&[PATH]),
@@ -87,6 +96,12 @@ pub fn source(endpoint: &Endpoint, pipeline: &str) -> Result<Arc<dyn Source>> {
             slot: named("slot"),
             publication: named("publication"),
             backlog_bytes: endpoint.option("backlog").and_then(parse_size).unwrap_or(rowferry_postgres::BACKLOG_BYTES),
+        })?)),
+        "mysql" => Ok(Arc::new(rowferry_mysql::MysqlSource::new(rowferry_mysql::SourceOptions {
+            url: required(endpoint, "url")?,
+            server_id: server_id(endpoint)?,
+            pipeline: pipeline.to_owned(),
+            zero_dates: endpoint.option("zero_dates").unwrap_or_default().to_owned(),
         })?)),
         other => Err(unknown(Role::Source, other)),
     }
@@ -110,6 +125,14 @@ fn required(endpoint: &Endpoint, name: &str) -> Result<String> {
         .option(name)
         .map(str::to_owned)
         .ok_or_else(|| Error::new(ErrorKind::Config, format!("an endpoint of kind {} has no `{name}`", endpoint.kind)))
+}
+
+/// 0 if none is given.
+fn server_id(endpoint: &Endpoint) -> Result<u32> {
+    let Some(text) = endpoint.option("server_id") else { return Ok(0) };
+    text.parse().ok().filter(|id| *id > 0).ok_or_else(|| {
+        Error::new(ErrorKind::Config, format!("read server_id: \"{text}\" is no number from 1 to 4294967295"))
+    })
 }
 
 fn unknown(role: Role, kind: &str) -> Error {

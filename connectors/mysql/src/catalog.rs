@@ -1,6 +1,8 @@
 //! Tables as `information_schema` has them: columns, keys, indexes, foreign keys.
 //!
-//! Generated columns are columns like others, which know how they are computed: the log carries them all.
+//! Virtual generated columns are in [`TableSchema::computed`]: the log has them too, but not always with the value that a
+//! read gives (MariaDB logs what one that depends on AUTO_INCREMENT was before the number was known). Stored ones are columns
+//! like others, which know how they are computed.
 
 mod columns;
 mod indexes;
@@ -93,7 +95,7 @@ pub(crate) async fn entries(conn: &mut Conn, server: Server, which: &Which<'_>) 
             name: name.clone(),
             dialect: Dialect::Mysql,
             columns: found.columns,
-            computed: Vec::new(),
+            computed: found.computed,
             key: Vec::new(),
             indexes: Vec::new(),
             foreign_keys: foreign_keys.remove(&name).unwrap_or_default(),

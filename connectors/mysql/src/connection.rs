@@ -125,6 +125,12 @@ impl ConnectOptions {
         self.connect_as(OptsBuilder::from_opts(self.opts.clone()).db_name(None::<String>).into()).await
     }
 
+    /// The same for a writer: of an UPDATE it counts the rows found, not those that took another value.
+    pub(crate) async fn connect_for_writing(&self) -> Result<(Conn, Server)> {
+        let opts = OptsBuilder::from_opts(self.opts.clone()).db_name(None::<String>).client_found_rows(true);
+        self.connect_as(opts.into()).await
+    }
+
     async fn connect_as(&self, opts: Opts) -> Result<(Conn, Server)> {
         let context = || format!("connect to {}", self.describe());
         let attempt = |opts: Opts| async {

@@ -22,3 +22,4 @@ mod visibility;
 mod zero_dates;
 
 pub use source::{MysqlSource, SourceOptions};
+pub use target::{MysqlTarget, TargetOptions};

@@ -150,7 +150,7 @@ impl Decoder {
         let map = match self.known.get(&table_id) {
             Some((bytes, map)) if **bytes == **body => Arc::clone(map),
             _ => {
-                let map = Arc::new(TableMap::read(body)?);
+                let map = Arc::new(TableMap::read(body, self.flavor)?);
                 if self.known.len() >= MAX_KNOWN_TABLES {
                     self.known.clear();
                 }

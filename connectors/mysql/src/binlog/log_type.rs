@@ -1,6 +1,7 @@
 //! A column's type as TABLE_MAP has it: a code, and metadata bytes that say how the values are framed.
 
 use super::reader::{CUT, Decoded, Malformed, Reader};
+use crate::connection::Flavor;
 use std::fmt;
 
 /// The types that a log may hold (MySQL source documentation, "Table_map_event"; MariaDB adds the compressed ones).
@@ -158,12 +159,16 @@ impl LogType {
 
     /// Among the columns that the signedness field of the metadata counts.
     pub(super) fn has_sign(self) -> bool {
-        matches!(self, Self::Int { .. } | Self::Float | Self::Double | Self::Decimal { .. })
+        matches!(self, Self::Int { .. } | Self::Float | Self::Double | Self::Decimal { .. } | Self::Year)
     }
 
-    /// Among the columns that the character set fields of the metadata count.
-    pub(super) fn has_charset(self) -> bool {
-        matches!(self, Self::String { .. } | Self::Varchar { .. } | Self::Blob { .. })
+    /// Among the columns that the character set fields of the metadata count. MariaDB counts geometries.
+    pub(super) fn has_charset(self, flavor: Flavor) -> bool {
+        match self {
+            Self::String { .. } | Self::Varchar { .. } | Self::Blob { .. } | Self::Vector { .. } => true,
+            Self::Geometry { .. } => flavor == Flavor::Mariadb,
+            _ => false,
+        }
     }
 }
 

@@ -2,10 +2,12 @@
 
 use super::log_type::LogType;
 use super::reader::{Decoded, Malformed, Reader, lossy};
+use crate::connection::Flavor;
 
 /// A table as the log describes it (MySQL source documentation, "Table_map_event").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TableMap {
+    flavor: Flavor,
     pub(crate) table_id: u64,
     pub(crate) schema: String,
     pub(crate) table: String,
@@ -30,8 +32,8 @@ impl TableMap {
 
     /// The collation's number of a character column (63: binary), if the log says it. ENUM and SET are not among them.
     pub(crate) fn collation(&self, index: usize) -> Option<u64> {
-        let place = self.columns.get(..index)?.iter().filter(|log| log.has_charset()).count();
-        self.columns.get(index)?.has_charset().then(|| self.metadata.charsets.as_ref()?.get(place)).flatten()
+        let place = self.columns.get(..index)?.iter().filter(|log| log.has_charset(self.flavor)).count();
+        self.columns.get(index)?.has_charset(self.flavor).then(|| self.metadata.charsets.as_ref()?.get(place)).flatten()
     }
 
     /// The labels of an ENUM or SET column in the column's own character set, with `binlog_row_metadata = FULL`.
@@ -47,7 +49,7 @@ impl TableMap {
         all.get(place).map(Vec::as_slice)
     }
 
-    pub(super) fn read(body: &[u8]) -> Decoded<Self> {
+    pub(super) fn read(body: &[u8], flavor: Flavor) -> Decoded<Self> {
         let mut reader = Reader::new(body);
         let table_id = reader.uint(6)?;
         let _flags = reader.u16()?;
@@ -65,7 +67,7 @@ impl TableMap {
         let bits = reader.take(count.div_ceil(8))?;
         let nullable = (0..count).map(|i| bits[i / 8] >> (i % 8) & 1 == 1).collect();
         let metadata = Metadata::read(reader.rest(), &columns)?;
-        Ok(Self { table_id, schema, table, columns, nullable, metadata })
+        Ok(Self { flavor, table_id, schema, table, columns, nullable, metadata })
     }
 }
 

@@ -164,15 +164,29 @@ fn fixed<const N: usize>(value: &[u8]) -> Decoded<[u8; N]> {
     Ok(bytes)
 }
 
-/// The server prints an address of 96 zero bits and an IPv4 one with dots; Rust does so for mapped ones only.
+/// As the server prints it: the first of the longest runs of zeros, even of one, becomes `::`, and the last four bytes are
+/// an IPv4 address if only 0:0:0:0:0:ffff or zeros stand before them.
 fn push_inet6(address: Ipv6Addr, out: &mut Vec<u8>) {
-    let written = match address.segments() {
-        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => {
-            write!(out, "::{}", Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
+    let words = address.segments();
+    let run = |start: usize| words[start..].iter().take_while(|word| **word == 0).count();
+    let gap = (0..words.len()).rev().max_by_key(|start| run(*start)).filter(|start| run(*start) > 0);
+    let gap = gap.map_or(words.len()..words.len(), |start| start..start + run(start));
+    let holds_ipv4 = gap == (0..6) || gap == (0..5) && words[5] == 0xffff;
+    for (i, word) in words.iter().enumerate() {
+        if gap.contains(&i) {
+            out.extend_from_slice(if i == gap.start { if i == 0 { b"::" } else { b":" } } else { b"" });
+            continue;
         }
-        _ => write!(out, "{address}"),
-    };
-    written.expect("a buffer in memory takes all");
+        let written = match word {
+            _ if holds_ipv4 && i > 6 => Ok(()),
+            high if holds_ipv4 && i == 6 => {
+                write!(out, "{}", Ipv4Addr::from(u32::from(*high) << 16 | u32::from(words[7])))
+            }
+            word if i == 7 => write!(out, "{word:x}"),
+            word => write!(out, "{word:x}:"),
+        };
+        written.expect("a buffer in memory takes all");
+    }
 }
 
 fn push_uuid(value: &[u8], out: &mut Vec<u8>) -> Decoded<()> {
@@ -186,4 +200,33 @@ fn push_uuid(value: &[u8], out: &mut Vec<u8>) -> Decoded<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What MariaDB 10.11 prints.
+    #[test]
+    fn addresses_are_printed_as_the_server_prints_them() {
+        let cases = [
+            "::",
+            "::1",
+            "1::",
+            "::1:0:2:0:3:0",
+            "1::2:3:4:5:6:7",
+            "1:2:3:4:5:6:7:8",
+            "::0.1.2.3",
+            "::ffff:1.2.3.4",
+            "2001:db8::1:0:0:1",
+            "fe80::1:0:0:1",
+            "::1.0.0.0",
+            "1:2:3:4:5:6:7::",
+        ];
+        for case in cases {
+            let mut out = Vec::new();
+            push_inet6(case.parse().unwrap(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), case);
+        }
+    }
 }

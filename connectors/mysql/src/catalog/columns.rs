@@ -3,7 +3,7 @@
 use super::{Text, Which, by_table, cell, query_text};
 use crate::connection::{Server, quote_text};
 use crate::kind::Kind;
-use crate::statements::LogColumn;
+use crate::statements::{self, LogColumn};
 use mysql_async::Conn;
 use rowferry_api::{Column, Fill, Generated, Result, TableName, Type};
 use std::collections::{HashMap, HashSet};
@@ -12,17 +12,14 @@ use std::collections::{HashMap, HashSet};
 #[derive(Debug, Default)]
 pub(super) struct Columns {
     pub(super) columns: Vec<Column>,
+    pub(super) computed: Vec<Column>,
+    log: Vec<LogColumn>,
 }
 
 impl Columns {
     /// A table with system versioning that names no columns for it has two hidden ones.
     pub(super) fn log_columns(&self, versioned: bool) -> Vec<LogColumn> {
-        let named = |column: &Column| LogColumn {
-            name: column.name.clone(),
-            native: column.native.clone(),
-            generated: None,
-        };
-        let mut columns: Vec<LogColumn> = self.columns.iter().map(named).collect();
+        let mut columns = self.log.clone();
         let named = columns.iter().any(|column| column.name.eq_ignore_ascii_case("row_start"));
         if versioned && !named {
             for name in ["row_start", "row_end"] {
@@ -117,7 +114,9 @@ fn add(columns: &mut Columns, server: Server, mut row: Vec<Text>, is_json: impl 
         name,
         native,
     };
-    columns.columns.push(column);
+    let computed = is_virtual.then_some(statements::Generated::Virtual);
+    columns.log.push(LogColumn { name: column.name.clone(), native: column.native.clone(), generated: computed });
+    if is_virtual { columns.computed.push(column) } else { columns.columns.push(column) }
 }
 
 /// MySQL shows the quotes of an expression with a backslash.

@@ -73,7 +73,10 @@ pub(super) fn column(
         }
     }
     match derived {
-        Some(native) => Ok(LogColumn { name: name.to_owned(), native, generated: None }),
+        Some(native) => {
+            let generated = known.and_then(|known| known.generated);
+            Ok(LogColumn { name: name.to_owned(), native, generated })
+        }
         None => Err(Error::new(
             ErrorKind::Schema,
             format!("read rows of {}.{}: the log has a column {name} that the catalog does not know", map.schema, map.table),

@@ -59,7 +59,7 @@ impl Dump {
                 conn.get_binlog_stream(request.with_filename(b"").with_pos(4_u64)).await?
             }
             (Some(gtids), Flavor::Mysql) => {
-                let sids = gtids.sids()?;
+                let sids = gtids.sids();
                 let request = request.with_gtid().with_gtid_set(sids).with_filename(b"").with_pos(4_u64);
                 conn.get_binlog_stream(request).await?
             }

@@ -8,7 +8,7 @@ use crate::charset::Charsets;
 use crate::connection::{ConnectOptions, Server};
 use crate::kind::Kind;
 use crate::shared::Shared;
-use crate::statements::{Charset, Form, Forms, LogColumn};
+use crate::statements::{Charset, Form, Forms, Generated, LogColumn};
 use crate::status::variable;
 use crate::zero_dates::{NullDates, ZeroDates};
 use mysql_async::Conn;
@@ -226,7 +226,7 @@ impl Tables {
             .collect::<Result<_>>()?;
         self.learn_charsets(&kinds).await?;
         let mut form = Arc::new(form_of(name, &columns, carried));
-        let selected: Vec<usize> = (0..columns.len()).collect();
+        let selected: Vec<usize> = (0..columns.len()).filter(|&place| !is_virtual(&columns[place])).collect();
         let decoder = RowDecoder::new(map, &kinds, &selected, &self.charsets)?;
         self.forms.set(name, Form::known(columns, charset));
         let keys = KeyEncoder::new(&form.key);
@@ -321,12 +321,48 @@ fn with_nulls(row: Row, nulls: &[(usize, NullDates)], builder: &mut RowBuilder) 
 
 /// The columns in the order of the log, from a form that was told.
 fn columns_of(form: &TableSchema) -> Vec<LogColumn> {
-    let named = |column: &Column| LogColumn {
-        name: column.name.clone(),
-        native: column.native.clone(),
-        generated: None,
+    let column = |column: &Column, generated| {
+        let named = LogColumn { name: column.name.clone(), native: column.native.clone(), generated };
+        (column.id, named)
     };
-    form.columns.iter().map(named).collect()
+    let carried = form.columns.iter().map(|carried| column(carried, None));
+    let computed = form.computed.iter().map(|computed| column(computed, Some(Generated::Virtual)));
+    let mut columns: Vec<_> = carried.chain(computed).collect();
+    columns.sort_by_key(|(place, _)| *place);
+    columns.into_iter().map(|(_, column)| column).collect()
+}
+
+fn is_virtual(column: &LogColumn) -> bool {
+    column.generated == Some(Generated::Virtual)
+}
+
+/// A form as it is told: a column's id is its place in the log.
+fn form_of(name: &TableName, columns: &[LogColumn], carried: &TableSchema) -> TableSchema {
+    let column = |(place, column): (usize, &LogColumn)| Column {
+        id: i32::try_from(place).unwrap_or(i32::MAX),
+        name: column.name.clone(),
+        ty: Kind::parse(&column.native).map_or(Type::Other, |kind| kind.ty()),
+        native: column.native.clone(),
+        nullable: true,
+        default: None,
+        identity: false,
+        generated: None,
+        fill: Fill::Unknown,
+    };
+    let (computed, others): (Vec<_>, Vec<_>) = columns.iter().enumerate().partition(|(_, column)| is_virtual(column));
+    let mut form = TableSchema {
+        name: name.clone(),
+        dialect: Dialect::Mysql,
+        columns: others.into_iter().map(column).collect(),
+        computed: computed.into_iter().map(column).collect(),
+        key: Vec::new(),
+        indexes: Vec::new(),
+        foreign_keys: Vec::new(),
+        types: Vec::new(),
+    };
+    let key: Option<Vec<usize>> = carried.key_columns().map(|column| form.column_index(&column.name)).collect();
+    form.key = key.unwrap_or_default();
+    form
 }
 
 /// The forms that the catalog has now, and in place of them those that are known to hold where the log begins.

@@ -1,0 +1,334 @@
+//! Applies batches: each table's net changes in statements of many rows, all of a batch and its position in one transaction.
+
+use super::catalog::{TargetTable, look};
+use super::session::Session;
+use super::shape::{Shape, Values};
+use super::{ddl, finish, replace};
+use crate::connection::{ConnectOptions, quote_text};
+use async_trait::async_trait;
+use rowferry_api::{
+    Alteration, Applied, Applier, Batch, BlockStream, Created, Error, ErrorKind, Finding, Key, Range, Replaced, Result,
+    Row, Step, TableName, TableRows, TableSchema,
+};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+/// Keys of one statement: what an optimizer still takes for a list of places in an index.
+const KEYS_AT_ONCE: usize = 1_000;
+
+/// A connection that writes.
+pub(super) struct MysqlApplier {
+    options: ConnectOptions,
+    pub(super) pipeline: String,
+    pub(super) session: Session,
+    /// Writers of an earlier process have ended.
+    locked: bool,
+    /// The position that this applier last saw in the target.
+    held: Option<String>,
+    /// A transaction is open.
+    open: bool,
+    /// A range is being replaced; still set if the call was dropped.
+    replacing: bool,
+    tables: HashMap<TableName, Arc<TargetTable>>,
+    /// Tables into which plain inserts met rows that were there already.
+    pub(super) filled: Arc<Mutex<HashSet<TableName>>>,
+}
+
+impl MysqlApplier {
+    pub(super) async fn open(
+        options: ConnectOptions,
+        pipeline: &str,
+        filled: Arc<Mutex<HashSet<TableName>>>,
+    ) -> Result<Self> {
+        Ok(Self {
+            session: Session::open(&options).await?,
+            options,
+            pipeline: pipeline.to_owned(),
+            locked: false,
+            held: None,
+            open: false,
+            replacing: false,
+            tables: HashMap::new(),
+            filled,
+        })
+    }
+
+    /// Connects again if the connection was lost; a transaction that was open is lost with it.
+    async fn usable(&mut self) -> Result<()> {
+        if self.session.is_usable() && !self.replacing {
+            return Ok(());
+        }
+        let was_open = std::mem::take(&mut self.open);
+        self.session = Session::open(&self.options).await?;
+        self.locked = false;
+        self.held = None;
+        self.replacing = false;
+        self.tables.clear();
+        if was_open {
+            let what = format!("write to {}: the connection was lost inside a transaction", self.options.describe());
+            return Err(Error::new(ErrorKind::Unreachable, what));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn run(&mut self, statement: &str) -> Result<()> {
+        self.session.run("write to the target", statement).await.map(drop)
+    }
+
+    pub(super) async fn shape(&mut self, form: &TableSchema) -> Result<Shape> {
+        let table = match self.tables.get(&form.name) {
+            Some(table) => table.clone(),
+            None => {
+                let table = look(&mut self.session, &form.name).await?.ok_or_else(|| {
+                    let name = &form.name;
+                    Error::new(ErrorKind::Schema, format!("write table {name}: the target does not have it"))
+                        .hint(format!("It was dropped there. `rowferry resync --table {name}` makes it again."))
+                })?;
+                let table = Arc::new(table);
+                self.tables.insert(form.name.clone(), table.clone());
+                table
+            }
+        };
+        Shape::new(form, &table, self.session.server)
+    }
+
+    async fn begin(&mut self) -> Result<()> {
+        self.run("START TRANSACTION").await?;
+        if !self.locked {
+            // A range that an earlier process was writing when it ended may still be on its way into the table.
+            let lock = replace::lock_statement(&self.pipeline, "FOR UPDATE");
+            let _: Vec<String> = self.session.query("wait for writers of an earlier process", lock).await?;
+            self.locked = true;
+        }
+        Ok(())
+    }
+
+    async fn steps(&mut self, batch: &Batch) -> Result<Applied> {
+        let mut applied = Applied::default();
+        for step in &batch.steps {
+            match step {
+                Step::Rows(rows) => self.rows(rows, &mut applied).await?,
+                Step::Truncate(tables) => {
+                    // TRUNCATE would commit.
+                    for table in tables {
+                        let shape = self.shape(table).await?;
+                        self.session.run(&shape.context, format!("DELETE FROM {}", shape.table)).await?;
+                    }
+                }
+            }
+        }
+        if let Some(end) = &batch.end {
+            self.move_position(end.as_str()).await?;
+        }
+        Ok(applied)
+    }
+
+    async fn move_position(&mut self, position: &str) -> Result<()> {
+        let context = "write the position into the target";
+        let pipeline = quote_text(&self.pipeline);
+        if self.held.is_none() {
+            let query = format!("SELECT position FROM rowferry.positions WHERE pipeline = {pipeline}");
+            self.held = self.session.first(context, query).await?;
+        }
+        let statement = format!(
+            "UPDATE rowferry.positions SET position = {}, updated_at = NOW(6) WHERE pipeline = {pipeline} AND position = {}",
+            quote_text(position),
+            quote_text(self.held.as_deref().unwrap_or_default())
+        );
+        if self.session.run(context, statement).await? == 1 {
+            return Ok(());
+        }
+        self.held = None;
+        let what = format!("write the position of pipeline \"{}\": another process has moved it", self.pipeline);
+        Err(Error::new(ErrorKind::Busy, what)
+            .hint("Two processes apply the same pipeline to the same target: stop one of them."))
+    }
+
+    async fn rows(&mut self, rows: &TableRows, applied: &mut Applied) -> Result<()> {
+        let shape = self.shape(&rows.table).await?;
+        self.delete(&shape, &rows.deletes).await?;
+        self.updates(&shape, rows, applied).await?;
+        let upserted = self.insert(&shape, &rows.upserts, &shape.upsert_tail(Values::List)).await;
+        upserted.map_err(|error| guarded(&shape, error))?;
+        self.insert(&shape, &rows.inserts, "").await
+    }
+
+    /// Writes rows in statements of many; `tail` says what becomes of those that are there.
+    async fn insert(&mut self, shape: &Shape, rows: &[Row], tail: &str) -> Result<()> {
+        let (head, limit) = (shape.insert_head(), self.session.statement_bytes());
+        let mut statement = Vec::new();
+        for row in rows {
+            statement.extend_from_slice(if statement.is_empty() { head.as_bytes() } else { b"," });
+            let start = statement.len();
+            shape.put_row(row, &mut statement)?;
+            // A long row goes by itself.
+            if statement.len() > limit && start > head.len() {
+                let row = statement.split_off(start);
+                statement.pop();
+                self.send(shape, &mut statement, tail).await?;
+                statement.extend_from_slice(head.as_bytes());
+                statement.extend_from_slice(&row);
+            }
+            if statement.len() > limit {
+                self.send(shape, &mut statement, tail).await?;
+            }
+        }
+        self.send(shape, &mut statement, tail).await
+    }
+
+    /// Sends a statement and empties it.
+    pub(super) async fn send(&mut self, shape: &Shape, statement: &mut Vec<u8>, tail: &str) -> Result<()> {
+        if statement.is_empty() {
+            return Ok(());
+        }
+        statement.extend_from_slice(tail.as_bytes());
+        self.session.run(&shape.context, statement.as_slice()).await?;
+        statement.clear();
+        Ok(())
+    }
+
+    /// Removes rows; one that is not there is no error.
+    pub(super) async fn delete(&mut self, shape: &Shape, keys: &[Key]) -> Result<()> {
+        let limit = self.session.statement_bytes();
+        let mut statement = Vec::new();
+        for chunk in keys.chunks(KEYS_AT_ONCE) {
+            match shape.key_columns().collect::<Vec<_>>().as_slice() {
+                [only] => {
+                    let head = format!("DELETE FROM {} WHERE {} IN (", shape.table, only.name);
+                    for key in chunk {
+                        statement.extend_from_slice(if statement.is_empty() { head.as_bytes() } else { b"," });
+                        shape.put_key(key, &mut statement)?;
+                        if statement.len() > limit {
+                            self.send(shape, &mut statement, ")").await?;
+                        }
+                    }
+                    self.send(shape, &mut statement, ")").await?;
+                }
+                // Not every server walks an index for a list of rows.
+                _ => {
+                    for key in chunk {
+                        if !statement.is_empty() {
+                            statement.push(b';');
+                        }
+                        statement.extend_from_slice(format!("DELETE FROM {} WHERE ", shape.table).as_bytes());
+                        shape.put_key_condition(key, &mut statement)?;
+                        if statement.len() > limit {
+                            self.session.run_each(&shape.context, &statement).await?;
+                            statement.clear();
+                        }
+                    }
+                    if !statement.is_empty() {
+                        self.session.run_each(&shape.context, &statement).await?;
+                        statement.clear();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, was_open: bool) -> Result<()> {
+        self.open = false;
+        self.run("COMMIT").await.map_err(|error| if was_open { lost(error) } else { error })
+    }
+
+    /// Undoes this call's changes. The error says whether an open transaction is still there.
+    async fn undo(&mut self, was_open: bool, error: Error) -> Error {
+        let statement = if was_open { "ROLLBACK TO SAVEPOINT rowferry" } else { "ROLLBACK" };
+        self.open = was_open;
+        if !self.session.is_usable() {
+            // A connection that is gone has rolled back; the next call connects again and says so.
+            return error;
+        }
+        match self.run(statement).await {
+            // A deadlock undid the whole transaction, and the savepoint with it.
+            Err(_) if was_open => {
+                self.open = false;
+                let _ = self.run("ROLLBACK").await;
+                lost(error)
+            }
+            _ => error,
+        }
+    }
+}
+
+/// An upsert that met a row of another key.
+pub(super) fn guarded(shape: &Shape, error: Error) -> Error {
+    match shape.is_refused_by_guard(&error) {
+        true => Error::new(ErrorKind::Unique, format!("{}: a row of another key is in the way", shape.context)),
+        false => error,
+    }
+}
+
+fn lost(error: Error) -> Error {
+    let what = format!("{error}; the earlier parts of the transaction are undone with it");
+    Error::new(ErrorKind::Unreachable, what)
+}
+
+#[async_trait]
+impl Applier for MysqlApplier {
+    async fn create(&mut self, table: &TableSchema) -> Result<Created> {
+        self.usable().await?;
+        self.tables.clear();
+        ddl::create(&mut self.session, table).await
+    }
+
+    async fn alter(&mut self, after: &TableSchema, alterations: &[Alteration]) -> Result<()> {
+        self.usable().await?;
+        self.tables.clear();
+        ddl::alter(&mut self.session, after, alterations).await
+    }
+
+    async fn finish(&mut self, table: &TableSchema) -> Result<Vec<Finding>> {
+        self.usable().await?;
+        self.tables.clear();
+        finish::finish(&mut self.session, table).await
+    }
+
+    async fn apply(&mut self, batch: &Batch) -> Result<Applied> {
+        self.usable().await?;
+        let was_open = self.open;
+        if was_open {
+            self.run("SAVEPOINT rowferry").await?;
+        } else if let Err(error) = self.begin().await {
+            return Err(self.undo(false, error).await);
+        }
+        self.open = true;
+        let result = match (self.steps(batch).await, &batch.end) {
+            (Ok(applied), Some(end)) => self.commit(was_open).await.map(|()| {
+                self.held = Some(end.as_str().to_owned());
+                applied
+            }),
+            (Ok(applied), None) if was_open => self.run("RELEASE SAVEPOINT rowferry").await.map(|()| applied),
+            (result, _) => result,
+        };
+        let error = match result {
+            Ok(applied) => return Ok(applied),
+            Err(error) => error,
+        };
+        if matches!(error.kind(), ErrorKind::Schema | ErrorKind::Other) {
+            self.tables.clear();
+        }
+        // A COMMIT that failed left nothing open.
+        Err(self.undo(was_open && self.open, error).await)
+    }
+
+    async fn rollback(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.open) && self.session.is_usable() {
+            self.run("ROLLBACK").await?;
+        }
+        Ok(())
+    }
+
+    async fn replace(&mut self, table: &TableSchema, range: &Range, rows: BlockStream<'_>) -> Result<Replaced> {
+        self.usable().await?;
+        self.replacing = true;
+        let result = replace::replace(self, table, range, rows).await;
+        if result.is_err() && self.session.is_usable() {
+            let _ = self.run("ROLLBACK").await;
+            self.tables.clear();
+        }
+        self.replacing = false;
+        result
+    }
+}
