@@ -72,7 +72,7 @@ const PATH: OptionSpec = OptionSpec::new("path", "the database file, relative to
 pub fn kinds(role: Role) -> Vec<&'static str> {
     match role {
         Role::Source => vec!["mysql", "postgres"],
-        Role::Target => vec!["postgres", "sqlite"],
+        Role::Target => vec!["mysql", "postgres", "sqlite"],
     }
 }
 
@@ -81,6 +81,7 @@ pub fn options(role: Role, kind: &str) -> Option<&'static [OptionSpec]> {
     match (role, kind) {
         (Role::Source, "mysql") => Some(&[MYSQL_URL, SERVER_ID, ZERO_DATES]),
         (Role::Source, "postgres") => Some(&[URL, SLOT, PUBLICATION, BACKLOG]),
+        (Role::Target, "mysql") => Some(&[MYSQL_URL]),
         (Role::Target, "postgres") => Some(&[URL]),
         (Role::Target, "sqlite") => Some(&[PATH]),
         _ => None,
@@ -115,6 +116,9 @@ pub fn target(endpoint: &Endpoint) -> Result<Arc<dyn Target>> {
         })?)),
         "sqlite" => Ok(Arc::new(rowferry_sqlite::SqliteTarget::new(rowferry_sqlite::SqliteOptions {
             path: endpoint.base.join(required(endpoint, "path")?),
+        })?)),
+        "mysql" => Ok(Arc::new(rowferry_mysql::MysqlTarget::new(rowferry_mysql::TargetOptions {
+            url: required(endpoint, "url")?,
         })?)),
         other => Err(unknown(Role::Target, other)),
     }

@@ -140,7 +140,10 @@ pub(crate) async fn version(conn: &mut Conn, which: &Which<'_>) -> Result<u64> {
         )
     };
     let parts = [
-        sum("COLUMNS", "COLUMN_NAME, ORDINAL_POSITION, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, COLLATION_NAME, EXTRA"),
+        sum(
+            "COLUMNS",
+            "COLUMN_NAME, ORDINAL_POSITION, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, COLLATION_NAME, EXTRA",
+        ),
         sum("STATISTICS", "INDEX_NAME, SEQ_IN_INDEX, COLUMN_NAME, NON_UNIQUE, SUB_PART"),
     ];
     let mut version = 0xcbf2_9ce4_8422_2325_u64;

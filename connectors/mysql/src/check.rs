@@ -71,7 +71,9 @@ async fn log(conn: &mut Conn, server: Server, origin: &Origin) -> Result<Vec<Fin
         "" | "FULL" | "FULL_NODUP" => Finding::ok("source binlog_row_image", "FULL"),
         other => Finding::warning(
             "source binlog_row_image",
-            format!("it is {other}: rows whose columns took their defaults are read again from the tables, which is slow"),
+            format!(
+                "it is {other}: rows whose columns took their defaults are read again from the tables, which is slow"
+            ),
             Some("SET GLOBAL binlog_row_image = 'FULL';".into()),
         ),
     });
@@ -117,7 +119,10 @@ async fn retention(conn: &mut Conn, server: Server) -> Result<Vec<Finding>> {
             Some(mend.into()),
         ));
     } else {
-        findings.push(Finding::ok("source log retention", if kept == 0.0 { "for good".into() } else { format!("{:.0} hours", kept / 3600.0) }));
+        findings.push(Finding::ok(
+            "source log retention",
+            if kept == 0.0 { "for good".into() } else { format!("{:.0} hours", kept / 3600.0) },
+        ));
     }
     if bytes > 0.0 {
         findings.push(Finding::warning(
@@ -131,10 +136,16 @@ async fn retention(conn: &mut Conn, server: Server) -> Result<Vec<Finding>> {
 
 async fn rights(conn: &mut Conn, server: Server) -> Result<Vec<Finding>> {
     let grants = query_text(conn, "ask for our rights", "SHOW GRANTS").await?;
-    let grants: Vec<String> =
-        grants.into_iter().filter_map(|row| row.into_iter().next().flatten()).map(|grant| grant.to_ascii_uppercase()).collect();
+    let grants: Vec<String> = grants
+        .into_iter()
+        .filter_map(|row| row.into_iter().next().flatten())
+        .map(|grant| grant.to_ascii_uppercase())
+        .collect();
     let has = |names: &[&str]| {
-        grants.iter().filter(|grant| grant.contains(" ON *.* ")).any(|grant| names.iter().any(|name| grant.contains(name)))
+        grants
+            .iter()
+            .filter(|grant| grant.contains(" ON *.* "))
+            .any(|grant| names.iter().any(|name| grant.contains(name)))
     };
     let status = if server.is_mariadb(10, 5) { "BINLOG MONITOR" } else { "REPLICATION CLIENT" };
     let mut findings = Vec::new();
@@ -143,14 +154,16 @@ async fn rights(conn: &mut Conn, server: Server) -> Result<Vec<Finding>> {
         ("REPLICATION CLIENT", &["ALL PRIVILEGES", "REPLICATION CLIENT", "BINLOG MONITOR", "SUPER"][..]),
     ] {
         let shown = if name == "REPLICATION CLIENT" { status } else { name };
-        findings.push(match has(names) || grants.iter().any(|grant| grant.starts_with("GRANT `") && !grant.contains(" ON ")) {
-            true => Finding::ok(format!("source right {name}"), "granted"),
-            false => Finding::blocked(
-                format!("source right {name}"),
-                "it is not granted to our user",
-                format!("GRANT {shown} ON *.* TO our user;"),
-            ),
-        });
+        findings.push(
+            match has(names) || grants.iter().any(|grant| grant.starts_with("GRANT `") && !grant.contains(" ON ")) {
+                true => Finding::ok(format!("source right {name}"), "granted"),
+                false => Finding::blocked(
+                    format!("source right {name}"),
+                    "it is not granted to our user",
+                    format!("GRANT {shown} ON *.* TO our user;"),
+                ),
+            },
+        );
     }
     Ok(findings)
 }
@@ -182,7 +195,9 @@ async fn server_ids(conn: &mut Conn, server: Server, ours: u32) -> Result<Vec<Fi
     Ok(match taken {
         true => vec![Finding::warning(
             "source server_id",
-            format!("another replica with the number {ours} is connected: if it is not this pipeline, one ends the other"),
+            format!(
+                "another replica with the number {ours} is connected: if it is not this pipeline, one ends the other"
+            ),
             Some("Set another `server_id` in the source's options of one of them.".into()),
         )],
         false => vec![Finding::ok("source server_id", format!("{ours} is free"))],
@@ -204,7 +219,10 @@ fn table(entry: &Entry) -> Vec<Finding> {
     if !matches!(entry.engine.as_str(), "InnoDB" | "XtraDB" | "ROCKSDB" | "TokuDB") {
         findings.push(Finding::warning(
             subject,
-            format!("its engine {} has no transactions: a reader of the target may see a statement's rows one by one", entry.engine),
+            format!(
+                "its engine {} has no transactions: a reader of the target may see a statement's rows one by one",
+                entry.engine
+            ),
             Some(format!("ALTER TABLE {} ENGINE = InnoDB;", crate::connection::quote_table(name))),
         ));
     }

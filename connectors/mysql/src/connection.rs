@@ -155,7 +155,7 @@ impl ConnectOptions {
 /// What every session is set to. Longer timeouts let a reader pause while its rows are written at the other end.
 const SETTINGS: &str = "SET SESSION sql_mode = '', time_zone = '+00:00', autocommit = 1, wait_timeout = 86400, \
      net_write_timeout = 3600, net_read_timeout = 3600, group_concat_max_len = 1048576, sql_safe_updates = 0, \
-     sql_select_limit = DEFAULT";
+     sql_select_limit = DEFAULT, max_sort_length = 8192";
 
 async fn set_up(conn: &mut Conn) -> Result<Server> {
     let failed = |error| from_mysql("set up a session", error);

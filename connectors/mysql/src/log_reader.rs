@@ -2,9 +2,10 @@
 //!
 //! The server sends what a replica would get. It is told nothing back: how long the log is kept is the server's own setting.
 
-mod dump;
 mod ddl;
 mod derive;
+mod dump;
+mod forms;
 mod tables;
 mod transaction;
 

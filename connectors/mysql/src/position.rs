@@ -27,9 +27,8 @@ impl LogPosition {
     /// Reads a position of a server of this flavor.
     pub(crate) fn parse(flavor: Flavor, position: &Position) -> Result<Self> {
         let text = position.as_str();
-        let malformed = || {
-            Error::new(ErrorKind::Protocol, format!("read the position \"{text}\": it is no place in a binary log"))
-        };
+        let malformed =
+            || Error::new(ErrorKind::Protocol, format!("read the position \"{text}\": it is no place in a binary log"));
         let (place, gtids) = match text.split_once(' ') {
             Some((place, gtids)) => (place, Some(gtids)),
             None => (text, None),
@@ -48,9 +47,7 @@ impl LogPosition {
     /// not side by side.
     pub(crate) fn compare(&self, other: &Self) -> Option<Ordering> {
         if self.server == other.server && base_name(&self.file) == base_name(&other.file) {
-            return Some(
-                (file_number(&self.file), self.offset).cmp(&(file_number(&other.file), other.offset)),
-            );
+            return Some((file_number(&self.file), self.offset).cmp(&(file_number(&other.file), other.offset)));
         }
         let (ours, theirs) = (self.gtids.as_ref()?, other.gtids.as_ref()?);
         match (ours.is_subset(theirs), theirs.is_subset(ours)) {

@@ -20,6 +20,7 @@ mod updates;
 mod write;
 
 use crate::connection::ConnectOptions;
+use crate::table_reader::MysqlTableReader;
 use applier::MysqlApplier;
 use async_trait::async_trait;
 use rowferry_api::{
@@ -107,6 +108,6 @@ impl Target for MysqlTarget {
     }
 
     async fn open_tables(&self) -> Result<Box<dyn TableReader>> {
-        Err(Error::new(ErrorKind::Other, "read tables of the target: not yet"))
+        Ok(Box::new(MysqlTableReader::open(self.connect.clone(), None).await?))
     }
 }

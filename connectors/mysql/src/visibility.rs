@@ -77,7 +77,8 @@ async fn is_visible(conn: &mut Conn, server: Server, received: Option<&(LogPosit
             let Some((position, at)) = received else { return Ok(true) };
             let Some(gtids) = &position.gtids else { return Ok(at.elapsed() >= UNKNOWN) };
             let sql = format!("SELECT GTID_SUBSET('{gtids}', @@GLOBAL.gtid_executed)");
-            let shown: Option<u8> = conn.query_first(sql).await.map_err(|error| from_mysql("ask what is visible", error))?;
+            let shown: Option<u8> =
+                conn.query_first(sql).await.map_err(|error| from_mysql("ask what is visible", error))?;
             Ok(shown == Some(1))
         }
     }
@@ -88,7 +89,8 @@ async fn in_snapshot(conn: &mut Conn, received: Option<&(LogPosition, Instant)>)
     let failed = |error| from_mysql("take a snapshot", error);
     conn.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await.map_err(failed)?;
     let Some((position, _)) = received else { return Ok(true) };
-    let rows = query_text(conn, "ask for the snapshot's place in the log", "SHOW STATUS LIKE 'binlog_snapshot_%'").await?;
+    let rows =
+        query_text(conn, "ask for the snapshot's place in the log", "SHOW STATUS LIKE 'binlog_snapshot_%'").await?;
     let value = |name: &str| {
         let named = |row: &&Vec<Option<String>>| {
             row.first().is_some_and(|cell| cell.as_ref().is_some_and(|cell| cell.eq_ignore_ascii_case(name)))

@@ -55,9 +55,10 @@ impl ZeroDates {
 
     /// Gives the columns the types and forms that their policies ask for.
     pub(crate) fn apply(&self, schema: &mut Arc<TableSchema>) {
-        let changes = schema.columns.iter().any(|column| {
-            matches!(self.policy(&schema.name, column), Some(Policy::Text | Policy::Null))
-        });
+        let changes = schema
+            .columns
+            .iter()
+            .any(|column| matches!(self.policy(&schema.name, column), Some(Policy::Text | Policy::Null)));
         if !changes {
             return;
         }

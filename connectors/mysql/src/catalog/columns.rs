@@ -30,11 +30,7 @@ impl Columns {
     }
 }
 
-pub(super) async fn columns(
-    conn: &mut Conn,
-    server: Server,
-    which: &Which<'_>,
-) -> Result<HashMap<TableName, Columns>> {
+pub(super) async fn columns(conn: &mut Conn, server: Server, which: &Which<'_>) -> Result<HashMap<TableName, Columns>> {
     let condition = which.condition("TABLE_SCHEMA", "TABLE_NAME");
     let generated = if server.is_mysql(5, 7) || server.is_mariadb(10, 2) { "GENERATION_EXPRESSION" } else { "''" };
     let sql = format!(
@@ -185,7 +181,9 @@ fn fill(kind: Option<&Kind>, default: Option<&Default>, nullable: bool) -> Fill 
             Kind::Int { .. } => text.parse::<i128>().map_or(Fill::Unknown, |number| Fill::Value(number.to_string())),
             Kind::Char { .. } => Fill::Value(text.trim_end_matches(' ').to_owned()),
             Kind::Varchar { .. } | Kind::Enum { .. } | Kind::Set { .. } | Kind::Date => Fill::Value(text.clone()),
-            Kind::Decimal { scale, .. } if text.split_once('.').map_or(0, |(_, end)| end.len()) == usize::from(*scale) => {
+            Kind::Decimal { scale, .. }
+                if text.split_once('.').map_or(0, |(_, end)| end.len()) == usize::from(*scale) =>
+            {
                 Fill::Value(text.clone())
             }
             _ => Fill::Unknown,

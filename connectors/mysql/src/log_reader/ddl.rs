@@ -123,7 +123,9 @@ impl MysqlLogReader {
                 self.end(header, events);
             }
             Statement::RollbackTo(_) => {
-                self.refuse_undone("a part of a transaction was rolled back that had changed a table without transactions")?;
+                self.refuse_undone(
+                    "a part of a transaction was rolled back that had changed a table without transactions",
+                )?;
             }
             Statement::Dml { tables, .. } => {
                 self.refuse_statement(query, tables)?;

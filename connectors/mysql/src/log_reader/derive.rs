@@ -79,7 +79,10 @@ pub(super) fn column(
         }
         None => Err(Error::new(
             ErrorKind::Schema,
-            format!("read rows of {}.{}: the log has a column {name} that the catalog does not know", map.schema, map.table),
+            format!(
+                "read rows of {}.{}: the log has a column {name} that the catalog does not know",
+                map.schema, map.table
+            ),
         )),
     }
 }

@@ -47,7 +47,8 @@ impl Dump {
         server_id: u32,
         start: &LogPosition,
     ) -> mysql_async::Result<Self> {
-        let period = format!("SET @master_heartbeat_period = {HEARTBEAT_NS}, @source_heartbeat_period = {HEARTBEAT_NS}");
+        let period =
+            format!("SET @master_heartbeat_period = {HEARTBEAT_NS}, @source_heartbeat_period = {HEARTBEAT_NS}");
         conn.query_drop(period).await?;
         let request = BinlogStreamRequest::new(server_id);
         let request = match (&start.gtids, server.flavor) {
@@ -87,7 +88,8 @@ impl Dump {
             let event = match tokio::time::timeout(SILENCE, stream.next()).await {
                 Ok(event) => event?,
                 Err(_) => {
-                    let silent = std::io::Error::new(std::io::ErrorKind::TimedOut, format!("nothing heard for {SILENCE:?}"));
+                    let silent =
+                        std::io::Error::new(std::io::ErrorKind::TimedOut, format!("nothing heard for {SILENCE:?}"));
                     return Some(Err(mysql_async::Error::Io(mysql_async::IoError::Io(silent))));
                 }
             };

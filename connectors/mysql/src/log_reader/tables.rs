@@ -1,15 +1,15 @@
 //! Which tables' rows are asked for, and how each is read: by what the log says of a table, else by the form that has been
 //! followed up to here, else by the catalog.
 
-use super::{derive, derive::Collations};
+use super::derive::{self, Collations};
+use super::forms::{form_of, forms_now, is_virtual};
 use crate::binlog::{RowDecoder, RowsEvent, RowsKind, TableMap};
 use crate::catalog::{self, Which};
 use crate::charset::Charsets;
 use crate::connection::{ConnectOptions, Server};
 use crate::kind::Kind;
 use crate::shared::Shared;
-use crate::statements::{Charset, Form, Forms, Generated, LogColumn};
-use crate::status::variable;
+use crate::statements::{Form, Forms};
 use crate::zero_dates::{NullDates, ZeroDates};
 use mysql_async::Conn;
 use rowferry_api::{
@@ -207,9 +207,10 @@ impl Tables {
         let known = known.map(|form| form.columns.clone()).unwrap_or_default();
         let columns = match map.names() {
             Some(names) => {
-                let columns = names.iter().enumerate().map(|(place, column)| {
-                    derive::column(map, place, column, &known, &self.collations)
-                });
+                let columns = names
+                    .iter()
+                    .enumerate()
+                    .map(|(place, column)| derive::column(map, place, column, &known, &self.collations));
                 columns.collect::<Result<Vec<_>>>()?
             }
             None => known,
@@ -241,7 +242,8 @@ impl Tables {
         for name in kinds.iter().filter_map(|(_, kind)| kind.charset()) {
             let mut answers = Vec::new();
             for sql in self.charsets.queries(name) {
-                let rows = catalog::query_text(&mut self.conn, "ask how the server reads a character set", &sql).await?;
+                let rows =
+                    catalog::query_text(&mut self.conn, "ask how the server reads a character set", &sql).await?;
                 answers.extend(rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten());
             }
             if !answers.is_empty() {
@@ -317,104 +319,4 @@ fn with_nulls(row: Row, nulls: &[(usize, NullDates)], builder: &mut RowBuilder) 
         builder.push(if becomes_null { Cell::Null } else { cell });
     }
     builder.finish()
-}
-
-/// The columns in the order of the log, from a form that was told.
-fn columns_of(form: &TableSchema) -> Vec<LogColumn> {
-    let column = |column: &Column, generated| {
-        let named = LogColumn { name: column.name.clone(), native: column.native.clone(), generated };
-        (column.id, named)
-    };
-    let carried = form.columns.iter().map(|carried| column(carried, None));
-    let computed = form.computed.iter().map(|computed| column(computed, Some(Generated::Virtual)));
-    let mut columns: Vec<_> = carried.chain(computed).collect();
-    columns.sort_by_key(|(place, _)| *place);
-    columns.into_iter().map(|(_, column)| column).collect()
-}
-
-fn is_virtual(column: &LogColumn) -> bool {
-    column.generated == Some(Generated::Virtual)
-}
-
-/// A form as it is told: a column's id is its place in the log.
-fn form_of(name: &TableName, columns: &[LogColumn], carried: &TableSchema) -> TableSchema {
-    let column = |(place, column): (usize, &LogColumn)| Column {
-        id: i32::try_from(place).unwrap_or(i32::MAX),
-        name: column.name.clone(),
-        ty: Kind::parse(&column.native).map_or(Type::Other, |kind| kind.ty()),
-        native: column.native.clone(),
-        nullable: true,
-        default: None,
-        identity: false,
-        generated: None,
-        fill: Fill::Unknown,
-    };
-    let (computed, others): (Vec<_>, Vec<_>) = columns.iter().enumerate().partition(|(_, column)| is_virtual(column));
-    let mut form = TableSchema {
-        name: name.clone(),
-        dialect: Dialect::Mysql,
-        columns: others.into_iter().map(column).collect(),
-        computed: computed.into_iter().map(column).collect(),
-        key: Vec::new(),
-        indexes: Vec::new(),
-        foreign_keys: Vec::new(),
-        types: Vec::new(),
-    };
-    let key: Option<Vec<usize>> = carried.key_columns().map(|column| form.column_index(&column.name)).collect();
-    form.key = key.unwrap_or_default();
-    form
-}
-
-/// The forms that the catalog has now, and in place of them those that are known to hold where the log begins.
-async fn forms_now(
-    conn: &mut Conn,
-    server: Server,
-    database: Option<&str>,
-    followed: &[Arc<TableSchema>],
-) -> Result<Forms> {
-    let ignores_case = variable(conn, "lower_case_table_names").await?.is_some_and(|value| value != "0");
-    let mut forms = Forms::new(server.flavor, ignores_case);
-    let charset = variable(conn, "character_set_server").await?;
-    forms.server_charset = charset.map(|name| Charset::new(&name, None));
-    let which = Which::Database(database);
-    for (name, charset, collation) in catalog::databases(conn, &which).await? {
-        forms.set_database(&name, Charset::new(&charset, Some(&collation)));
-    }
-    for entry in catalog::entries(conn, server, &which).await? {
-        let charset = entry.collation.as_deref().and_then(Charset::of_collation);
-        forms.set(&entry.table.schema.name, Form::known(entry.log_columns, charset));
-    }
-    for form in followed {
-        let charset = forms.get(&form.name).and_then(|known| known.charset.clone());
-        forms.set(&form.name, Form::known(columns_of(form), charset));
-    }
-    Ok(forms)
-}
-
-/// A form as it is told.
-fn form_of(name: &TableName, columns: &[LogColumn], carried: &TableSchema) -> TableSchema {
-    let column = |column: &LogColumn| Column {
-        id: 0,
-        name: column.name.clone(),
-        ty: Kind::parse(&column.native).map_or(Type::Other, |kind| kind.ty()),
-        native: column.native.clone(),
-        nullable: true,
-        default: None,
-        identity: false,
-        generated: None,
-        fill: Fill::Unknown,
-    };
-    let mut form = TableSchema {
-        name: name.clone(),
-        dialect: Dialect::Mysql,
-        columns: columns.iter().map(column).collect(),
-        computed: Vec::new(),
-        key: Vec::new(),
-        indexes: Vec::new(),
-        foreign_keys: Vec::new(),
-        types: Vec::new(),
-    };
-    let key: Option<Vec<usize>> = carried.key_columns().map(|column| form.column_index(&column.name)).collect();
-    form.key = key.unwrap_or_default();
-    form
 }

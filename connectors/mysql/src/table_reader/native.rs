@@ -34,7 +34,10 @@ impl NativeRange {
         for bound in [&self.after, &self.upto].into_iter().flatten() {
             if bound.len() != columns.len() {
                 // The key is another one than the range was cut by.
-                return Err(Error::new(ErrorKind::Stale, format!("read a range of {}: its key has changed", table.name)));
+                return Err(Error::new(
+                    ErrorKind::Stale,
+                    format!("read a range of {}: its key has changed", table.name),
+                ));
             }
         }
         let after = self.after.as_ref().map(|bound| compared(&columns, bound, ">", ">"));

@@ -13,10 +13,9 @@ const SPARSE: i128 = 4;
 /// Ranges of the clustered index.
 pub(super) async fn by_index(conn: &mut Conn, table: &TableSchema, rows_per_range: u64) -> Result<Vec<Range>> {
     let bounds = match numbers(conn, table).await? {
-        Some((least, most, rows)) if most - least <= rows.max(1) * SPARSE => evenly(least, most, rows_per_range)
-            .into_iter()
-            .map(|bound| vec![bound.to_string()])
-            .collect(),
+        Some((least, most, rows)) if most - least <= rows.max(1) * SPARSE => {
+            evenly(least, most, rows_per_range).into_iter().map(|bound| vec![bound.to_string()]).collect()
+        }
         _ => walked(conn, table, rows_per_range).await?,
     };
     let mut ranges = Vec::with_capacity(bounds.len() + 1);
@@ -121,7 +120,8 @@ async fn walked(conn: &mut Conn, table: &TableSchema, rows_per_range: u64) -> Re
 /// Every so many rows' key in the shared order: the server sorts all keys once.
 async fn sorted(conn: &mut Conn, table: &TableSchema, rows_per_range: u64) -> Result<Vec<Key>> {
     let texts: Vec<String> = table.key_columns().map(keys::text_expression).collect();
-    let sql = format!("SELECT {} FROM {} ORDER BY {}", texts.join(", "), quote_table(&table.name), keys::order_by(table));
+    let sql =
+        format!("SELECT {} FROM {} ORDER BY {}", texts.join(", "), quote_table(&table.name), keys::order_by(table));
     let mut rows = conn.query_iter(sql).await.map_err(|error| failed(table, error))?;
     let mut bounds = Vec::new();
     let mut count = 0_u64;
