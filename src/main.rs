@@ -32,8 +32,9 @@ fn log_to_stderr(cli: &Cli) {
         1 => "debug",
         _ => "trace",
     };
-    let default =
-        format!("warn,rowferry={level},rowferry_postgres={level},rowferry_sqlite={level},rowferry_state={level}");
+    let default = format!(
+        "warn,rowferry={level},rowferry_mysql={level},rowferry_postgres={level},rowferry_sqlite={level},rowferry_state={level}"
+    );
     let filter = EnvFilter::try_from_env("ROWFERRY_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| AboveBars);
     match cli.log_format {

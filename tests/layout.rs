@@ -62,7 +62,7 @@ fn connectors_are_named_in_one_file() {
     for file in files(&root().join("src"), &[".rs"]).into_iter().filter(|file| !file.ends_with("src/connect.rs")) {
         let code = fs::read_to_string(&file).unwrap();
         for (number, line) in code.lines().enumerate().filter(|(_, line)| !line.contains("rowferry_postgres={level}")) {
-            for name in ["rowferry_postgres", "rowferry_sqlite"] {
+            for name in ["rowferry_mysql", "rowferry_postgres", "rowferry_sqlite"] {
                 assert!(!line.contains(name), "{}:{}: {line}", file.display(), number + 1);
             }
         }

@@ -3,8 +3,8 @@
 use crate::keys::{number, numbered, prefix};
 use crate::record::{Record, decode, encode};
 use crate::{
-    CheckpointRecord, DeadLetterRecord, FormRecord, FormsRecord, OriginRecord, RequestRecord, Result, SliceRecord, Store,
-    TableRecord,
+    CheckpointRecord, DeadLetterRecord, FormRecord, FormsRecord, OriginRecord, RequestRecord, Result, SliceRecord,
+    Store, TableRecord,
 };
 
 /// One pipeline's part of a store. Nothing is durable before [`Store::sync`].

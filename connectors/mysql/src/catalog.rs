@@ -86,10 +86,8 @@ pub(crate) async fn entries(conn: &mut Conn, server: Server, which: &Which<'_>) 
     let mut entries = Vec::with_capacity(tables.len());
     for mut row in tables {
         let name = TableName::new(cell(&mut row, 0), cell(&mut row, 1));
-        let versioned = cell(&mut row, 2) == "SYSTEM VERSIONED";
         let (engine, rows, bytes) = (cell(&mut row, 3), cell(&mut row, 4), cell(&mut row, 5));
         let Some(found) = columns.remove(&name) else { continue };
-        let log_columns = found.log_columns(versioned);
         let indexes = indexes.remove(&name).unwrap_or_default();
         let mut schema = TableSchema {
             name: name.clone(),
@@ -111,7 +109,7 @@ pub(crate) async fn entries(conn: &mut Conn, server: Server, which: &Which<'_>) 
                 estimated_rows: rows.parse().unwrap_or(0),
                 estimated_bytes: bytes.parse().unwrap_or(0),
             },
-            log_columns,
+            log_columns: found.log,
             engine,
             collation: row.get_mut(6).and_then(Option::take),
         });

@@ -28,6 +28,9 @@ pub(crate) async fn check(
     let entries = catalog::entries(conn, server, which).await?;
     let names: HashSet<_> = tables.iter().map(|table| &table.schema.name).collect();
     findings.extend(entries.iter().filter(|entry| names.contains(&entry.table.schema.name)).flat_map(table));
+    if !logs_cascades(server) {
+        findings.extend(tables.iter().filter_map(cascades));
+    }
     Ok(findings)
 }
 
@@ -201,6 +204,34 @@ async fn server_ids(conn: &mut Conn, server: Server, ours: u32) -> Result<Vec<Fi
             Some("Set another `server_id` in the source's options of one of them.".into()),
         )],
         false => vec![Finding::ok("source server_id", format!("{ours} is free"))],
+    })
+}
+
+/// From 9.6 on MySQL cascades above its storage engines, and so into the log.
+fn logs_cascades(server: Server) -> bool {
+    server.is_mysql(9, 6)
+}
+
+/// What a foreign key does to rows by itself is done inside InnoDB, and in no log.
+fn cascades(table: &SourceTable) -> Option<Finding> {
+    let acts =
+        |actions: &str| actions.contains("CASCADE") || actions.contains("SET NULL") || actions.contains("SET DEFAULT");
+    let keys: Vec<&str> =
+        table.schema.foreign_keys.iter().filter(|key| acts(&key.actions)).map(|key| key.name.as_str()).collect();
+    let name = &table.schema.name;
+    (!keys.is_empty()).then(|| {
+        Finding::warning(
+            format!("table {name}"),
+            format!(
+                "what its foreign key {} does to its rows by itself (ON DELETE or ON UPDATE) is not in the server's log, so those \
+                 changes are not carried",
+                keys.join(", ")
+            ),
+            Some(format!(
+                "Have the application delete and update those rows itself, or run `rowferry verify --table {name} --repair` from \
+                 time to time."
+            )),
+        )
     })
 }
 

@@ -42,10 +42,16 @@ pub(crate) fn text_expression(column: &Column) -> String {
         Kind::Date | Kind::Json | Kind::Uuid | Kind::Inet4 | Kind::Inet6 => format!("CAST({name} AS CHAR)"),
         Kind::Time { digits } => trimmed(&name, digits),
         Kind::Datetime { digits } | Kind::Timestamp { digits } => match column.ty {
-            Type::TimestampTz => format!("CONCAT({}, '+00')", trimmed(&name, digits)),
+            Type::TimestampTz => moment(&name, digits),
+            // A moment that travels as text says its zone all the same.
+            Type::Text if matches!(kind, Kind::Timestamp { .. }) => moment(&name, digits),
             _ => trimmed(&name, digits),
         },
     }
+}
+
+fn moment(name: &str, digits: u8) -> String {
+    format!("CONCAT({}, '+00')", trimmed(name, digits))
 }
 
 /// Without the zeros at the end of a fraction.

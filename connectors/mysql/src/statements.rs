@@ -5,11 +5,15 @@
 //! statements, since the server ran them, and it does not evaluate them: rows that a statement changed are the log's to tell.
 //!
 //! Facts of the log that it rests on, seen on MariaDB 10.11 and MySQL 9.7:
-//! - Virtual and stored generated columns are in TABLE_MAP and in row images like any other column: they count.
+//! - Virtual and stored generated columns are in TABLE_MAP and in row images like any other column: they count. So do
+//!   invisible ones; a generated invisible primary key stands in the logged `CREATE TABLE`.
+//! - MariaDB has hidden columns at the end of TABLE_MAP that neither its catalog nor a form has: a BIGINT for each
+//!   `UNIQUE` over a whole TEXT or BLOB, and two TIMESTAMP(6) for system versioning without a period. MySQL's hidden
+//!   columns of indexes over expressions are not in the log.
 //! - `CREATE TABLE .. SELECT` stands in the log of rows as a `CREATE TABLE` with its columns, on MySQL inside a
 //!   transaction and with `START TRANSACTION` at its end.
 //! - Executable comments that the server did not run are plain comments in the log, so all that is executable was run.
-//! - `IF NOT EXISTS` is logged where the table was there, too.
+//! - `IF NOT EXISTS` is logged where the table was there, too. `SET STATEMENT .. FOR` is logged whole.
 
 mod alter;
 mod charset;

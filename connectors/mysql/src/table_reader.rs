@@ -6,7 +6,6 @@ mod cells;
 mod native;
 mod split;
 
-use crate::catalog::{self, Which};
 use crate::connection::{ConnectOptions, Server, from_mysql, quote_name, quote_table};
 use crate::keys;
 use crate::shared::Shared;
@@ -18,8 +17,7 @@ use futures_util::stream;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, QueryResult, TextProtocol, Value};
 use native::NativeRange;
-use rowferry_api::{Block, BlockStream, Error, ErrorKind, Range, Result, TableName, TableReader, TableSchema, Type};
-use std::collections::HashMap;
+use rowferry_api::{Block, BlockStream, Range, Result, TableReader, TableSchema, Type};
 use std::sync::Arc;
 
 /// Bytes of a block, unless one row is larger.
@@ -37,8 +35,6 @@ pub(crate) struct MysqlTableReader {
     conn: Conn,
     server: Server,
     at_source: Option<AtSource>,
-    /// At a target: forms that were asked for, with the native texts that the target's tables have.
-    localized: HashMap<TableName, (TableSchema, Arc<TableSchema>)>,
     /// A read is under way, or was dropped before its end, and the connection is of no more use.
     reading: bool,
 }
@@ -47,30 +43,7 @@ impl MysqlTableReader {
     /// Connects. At a source reads wait until they see what the log has said.
     pub(crate) async fn open(options: ConnectOptions, at_source: Option<AtSource>) -> Result<Self> {
         let (conn, server) = options.connect().await?;
-        Ok(Self { options, conn, server, at_source, localized: HashMap::new(), reading: false })
-    }
-
-    /// The form with the native texts of this server: at a target they may be those of another store.
-    async fn here(&mut self, table: &TableSchema) -> Result<Arc<TableSchema>> {
-        if self.at_source.is_some() {
-            return Ok(Arc::new(table.clone()));
-        }
-        if let Some((asked, localized)) = self.localized.get(&table.name)
-            && asked == table
-        {
-            return Ok(localized.clone());
-        }
-        let entries = catalog::entries(&mut self.conn, self.server, &Which::Table(&table.name)).await?;
-        let Some(entry) = entries.into_iter().next() else {
-            let what = format!("read table {}: the target does not have it", table.name);
-            return Err(Error::new(ErrorKind::Schema, what)
-                .hint(format!("It was dropped there. `rowferry resync --table {}` makes it again.", table.name)));
-        };
-        let form = &entry.table.schema;
-        let native = |name: &str| form.column_index(name).map(|place| form.columns[place].native.clone());
-        let localized = Arc::new(keys::localized(table, native));
-        self.localized.insert(table.name.clone(), (table.clone(), localized.clone()));
-        Ok(localized)
+        Ok(Self { options, conn, server, at_source, reading: false })
     }
 
     async fn make_usable(&mut self) -> Result<()> {
@@ -86,7 +59,6 @@ impl MysqlTableReader {
 impl TableReader for MysqlTableReader {
     async fn split(&mut self, table: &TableSchema, rows_per_range: u64, ordered: bool) -> Result<Vec<Range>> {
         self.make_usable().await?;
-        let table = &*self.here(table).await?;
         self.reading = true;
         let ranges = match ordered || !native::is_possible(table) {
             true => split::by_keys(&mut self.conn, table, rows_per_range).await,
@@ -104,8 +76,7 @@ impl TableReader for MysqlTableReader {
     ) -> Result<BlockStream<'a>> {
         self.make_usable().await?;
         let context = format!("read table {}", table.name);
-        let mut statement =
-            select(&*self.here(table).await?, range, ordered).map_err(|error| error.within(context.as_str()))?;
+        let mut statement = select(table, range, ordered).map_err(|error| error.within(context.as_str()))?;
         self.reading = true;
         if let Some(source) = &self.at_source
             && source.shared.received.wait(&mut self.conn, self.server).await?

@@ -12,6 +12,7 @@ mod ddl;
 mod finish;
 mod fit;
 mod positions;
+mod reader;
 mod replace;
 mod session;
 mod shape;
@@ -20,9 +21,9 @@ mod updates;
 mod write;
 
 use crate::connection::ConnectOptions;
-use crate::table_reader::MysqlTableReader;
 use applier::MysqlApplier;
 use async_trait::async_trait;
+use reader::TargetReader;
 use rowferry_api::{
     Applier, Capabilities, Error, ErrorKind, Finding, HeldPosition, Identity, Position, Result, TableName, TableReader,
     TableSchema, Target,
@@ -108,6 +109,6 @@ impl Target for MysqlTarget {
     }
 
     async fn open_tables(&self) -> Result<Box<dyn TableReader>> {
-        Ok(Box::new(MysqlTableReader::open(self.connect.clone(), None).await?))
+        Ok(Box::new(TargetReader::open(&self.connect).await?))
     }
 }

@@ -26,9 +26,12 @@ pub(super) fn is_wider(before: &str, now: &str) -> bool {
         ("char" | "varchar", other) => text_bytes(other).is_some_and(|bytes| bytes >= u64::from(length(&before)) * 4),
         ("varbinary", "varbinary") => length(&now) >= length(&before),
         ("varbinary", other) => blob_bytes(other).is_some_and(|bytes| bytes >= u64::from(length(&before))),
-        ("datetime" | "timestamp" | "time", other) if other == before.name => length_or(&now, 0) >= length_or(&before, 0),
+        ("datetime" | "timestamp" | "time", other) if other == before.name => {
+            length_or(&now, 0) >= length_or(&before, 0)
+        }
         (old, new) => {
-            let wider = |bytes: fn(&str) -> Option<u64>| matches!((bytes(old), bytes(new)), (Some(a), Some(b)) if b >= a);
+            let wider =
+                |bytes: fn(&str) -> Option<u64>| matches!((bytes(old), bytes(new)), (Some(a), Some(b)) if b >= a);
             wider(text_bytes)
                 || wider(blob_bytes)
                 || (old == new && before.inside == now.inside && before.unsigned == now.unsigned)
@@ -110,7 +113,10 @@ mod tests {
             ("int(11)", "bigint(20)"),
             ("int(10) unsigned", "bigint(20)"),
             ("int(11)", "int(9)"),
-            ("varchar(20) character set utf8mb4 collate utf8mb4_bin", "varchar(30) character set latin1 collate latin1_bin"),
+            (
+                "varchar(20) character set utf8mb4 collate utf8mb4_bin",
+                "varchar(30) character set latin1 collate latin1_bin",
+            ),
             ("varchar(20) character set utf8mb4 collate utf8mb4_bin", "text character set utf8mb4 collate utf8mb4_bin"),
             ("text", "longtext"),
             ("enum('a','b')", "enum('a','b','c')"),

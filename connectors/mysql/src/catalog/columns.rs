@@ -13,21 +13,7 @@ use std::collections::{HashMap, HashSet};
 pub(super) struct Columns {
     pub(super) columns: Vec<Column>,
     pub(super) computed: Vec<Column>,
-    log: Vec<LogColumn>,
-}
-
-impl Columns {
-    /// A table with system versioning that names no columns for it has two hidden ones.
-    pub(super) fn log_columns(&self, versioned: bool) -> Vec<LogColumn> {
-        let mut columns = self.log.clone();
-        let named = columns.iter().any(|column| column.name.eq_ignore_ascii_case("row_start"));
-        if versioned && !named {
-            for name in ["row_start", "row_end"] {
-                columns.push(LogColumn { name: name.into(), native: "timestamp(6)".into(), generated: None });
-            }
-        }
-        columns
-    }
+    pub(super) log: Vec<LogColumn>,
 }
 
 pub(super) async fn columns(conn: &mut Conn, server: Server, which: &Which<'_>) -> Result<HashMap<TableName, Columns>> {
@@ -86,6 +72,9 @@ fn add(columns: &mut Columns, server: Server, mut row: Vec<Text>, is_json: impl 
     if let Some(comment) = native.find(" /*") {
         native.truncate(comment);
     }
+    if native.starts_with("enum(") || native.starts_with("set(") {
+        native = with_plain_labels(&native);
+    }
     if is_json(&name) && native.eq_ignore_ascii_case("longtext") {
         native = "json".into();
     } else if !charset.is_empty() && !native.eq_ignore_ascii_case("json") {
@@ -113,6 +102,27 @@ fn add(columns: &mut Columns, server: Server, mut row: Vec<Text>, is_json: impl 
     let computed = is_virtual.then_some(statements::Generated::Virtual);
     columns.log.push(LogColumn { name: column.name.clone(), native: column.native.clone(), generated: computed });
     if is_virtual { columns.computed.push(column) } else { columns.columns.push(column) }
+}
+
+/// The catalog shows some characters of labels with a backslash; a native text has none of those.
+fn with_plain_labels(native: &str) -> String {
+    let mut plain = String::with_capacity(native.len());
+    let mut chars = native.chars();
+    while let Some(char) = chars.next() {
+        plain.push(match char {
+            '\\' => match chars.next() {
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('t') => '\t',
+                Some('0') => '\0',
+                Some('Z') => '\u{1a}',
+                Some(other) => other,
+                None => '\\',
+            },
+            char => char,
+        });
+    }
+    plain
 }
 
 /// MySQL shows the quotes of an expression with a backslash.

@@ -1,5 +1,6 @@
 //! Forms of tables between the catalog, the log's DDL and what is told of them.
 
+use crate::binlog::{LogType, TableMap};
 use crate::catalog::{self, Which};
 use crate::connection::Server;
 use crate::kind::Kind;
@@ -20,6 +21,23 @@ fn columns_of(form: &TableSchema) -> Vec<LogColumn> {
     let mut columns: Vec<_> = carried.chain(computed).collect();
     columns.sort_by_key(|(place, _)| *place);
     columns.into_iter().map(|(_, column)| column).collect()
+}
+
+/// MariaDB puts columns behind those of the catalog that nobody has made: a number for a UNIQUE over a whole text, and the
+/// two moments of system versioning. They do not travel.
+pub(super) fn hidden(known: usize, map: &TableMap) -> Vec<LogColumn> {
+    let native = |ty: &LogType| match ty {
+        LogType::Int { bytes: 8 } => Some("bigint unsigned"),
+        LogType::Timestamp { digits: 6 } => Some("timestamp(6)"),
+        _ => None,
+    };
+    let behind = map.columns.iter().enumerate().skip(known);
+    behind
+        .map_while(|(place, ty)| {
+            let name = format!("hidden column {place}");
+            Some(LogColumn { name, native: native(ty)?.into(), generated: Some(Generated::Virtual) })
+        })
+        .collect()
 }
 
 pub(super) fn is_virtual(column: &LogColumn) -> bool {

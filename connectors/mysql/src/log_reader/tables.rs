@@ -2,7 +2,7 @@
 //! followed up to here, else by the catalog.
 
 use super::derive::{self, Collations};
-use super::forms::{form_of, forms_now, is_virtual};
+use super::forms::{self, form_of, forms_now, is_virtual};
 use crate::binlog::{RowDecoder, RowsEvent, RowsKind, TableMap};
 use crate::catalog::{self, Which};
 use crate::charset::Charsets;
@@ -215,8 +215,10 @@ impl Tables {
             }
             None => known,
         };
+        let hidden = forms::hidden(columns.len(), map);
         let kinds: Vec<(String, Kind)> = columns
             .iter()
+            .chain(&hidden)
             .map(|column| match Kind::parse(&column.native) {
                 Some(kind) => Ok((column.name.clone(), kind)),
                 None => Err(Error::new(

@@ -58,7 +58,7 @@ async fn forms_follow_the_catalog() {
     }
     let taken = history.len() as u64;
     println!("seed {seed} on {server}: took {taken} of {rounds} statements, {unknown} of them left a form unknown");
-    assert!(taken > rounds / 4 && unknown < taken / 8, "seed {seed}: {unknown} unknown of {taken} of {rounds}");
+    assert!(taken > rounds / 4 && unknown < taken / 5, "seed {seed}: {unknown} unknown of {taken} of {rounds}");
     conn.query_drop(format!("DROP DATABASE {schema}")).await.unwrap();
 }
 

@@ -164,8 +164,11 @@ impl ColumnDef {
         convert: Option<&Charset>,
         flavor: Flavor,
     ) -> Option<String> {
-        if flavor == Flavor::Mariadb && self.checks_json && self.ty == (ColumnType::Text { prefix: "long" }) {
-            return Some("json".to_owned());
+        let checks_json = self.checks_json && self.ty == (ColumnType::Text { prefix: "long" });
+        if flavor == Flavor::Mariadb && (checks_json || self.ty == ColumnType::Plain("json".to_owned())) {
+            // It is text with a check, and follows a conversion.
+            let stays = convert.is_none_or(|convert| convert.name == "utf8mb4");
+            return stays.then(|| "json".to_owned());
         }
         let said = self.charset.resolve(default, of_database);
         // In a table that is converted by the same statement, servers differ in what `BINARY` alone means, and MySQL

@@ -20,7 +20,12 @@ pub(super) fn altered(
         return None;
     }
     let defaults = Defaults::of(before, actions, of_database, flavor)?;
-    let mut pending: Vec<&AlterAction> = actions.iter().filter(|action| takes_place(before, action)).collect();
+    let mut pending: Vec<&AlterAction> = actions
+        .iter()
+        .enumerate()
+        .filter(|(at, action)| takes_place(before, &actions[..*at], action))
+        .map(|(_, action)| action)
+        .collect();
     let mut columns = Vec::with_capacity(before.columns.len());
     for column in &before.columns {
         columns.extend(kept(column, &mut pending, &defaults)?);
@@ -42,7 +47,15 @@ pub(super) fn altered(
     if columns.is_empty() || columns.iter().enumerate().any(doubled) {
         return None;
     }
-    Some(Form::known(columns, defaults.charset))
+    let charset = defaults.charset.filter(|_| !may_keep_default(before, &columns, defaults.convert.as_ref(), flavor));
+    Some(Form::known(columns, charset))
+}
+
+/// MySQL 5.6 keeps the table's default where `CONVERT TO` finds no column to convert.
+fn may_keep_default(before: &Form, columns: &[LogColumn], convert: Option<&Charset>, flavor: Flavor) -> bool {
+    flavor == Flavor::Mysql
+        && convert.is_some_and(|convert| before.charset.as_ref().is_none_or(|before| before.name != convert.name))
+        && columns.iter().all(|column| before.columns.contains(column))
 }
 
 /// What holds for the columns that the statement defines.
@@ -88,11 +101,18 @@ impl<'a> Defaults<'a> {
     }
 }
 
-/// `IF EXISTS` and `IF NOT EXISTS` ask for the table as it was before the statement.
-fn takes_place(before: &Form, action: &AlterAction) -> bool {
+/// `IF EXISTS` and `IF NOT EXISTS` ask for the table as it was before the statement, and for what the statement defines
+/// `earlier`, whether that takes place or not.
+fn takes_place(before: &Form, earlier: &[AlterAction], action: &AlterAction) -> bool {
     let exists = |name: &str| before.columns.iter().any(|column| same_name(&column.name, name));
     match action {
-        AlterAction::Add { column, if_not_exists: true, .. } => !exists(&column.name),
+        AlterAction::Add { column: new, if_not_exists: true, .. } => {
+            let defines = |other: &AlterAction| {
+                matches!(other, AlterAction::Add { column, .. } | AlterAction::Change { column, .. }
+                    if same_name(&column.name, &new.name))
+            };
+            !exists(&new.name) && !earlier.iter().any(defines)
+        }
         AlterAction::Drop { name, if_exists: true }
         | AlterAction::Change { name, if_exists: true, .. }
         | AlterAction::RenameColumn { name, if_exists: true, .. } => exists(name),

@@ -38,7 +38,8 @@ pub(crate) enum ColumnType {
 /// The most bytes of a VARCHAR; what is longer becomes a TEXT where the mode is not strict. MySQL has room for some more
 /// where MariaDB takes a TEXT: there nothing is told.
 const MAX_VARCHAR_BYTES: u64 = 65_532;
-const MAX_VARCHAR_BYTES_OF_ANY: u64 = 65_535;
+const FIRST_OF_NEITHER: u64 = MAX_VARCHAR_BYTES + 1;
+const LAST_OF_NEITHER: u64 = 65_535;
 
 /// Reads a type's name and what stands in parentheses behind it. `BYTE` and national types say something of the character set.
 pub(super) fn read(cursor: &mut Cursor<'_>, charset: &mut CharsetSpec) -> ColumnType {
@@ -57,7 +58,9 @@ pub(super) fn read(cursor: &mut Cursor<'_>, charset: &mut CharsetSpec) -> Column
         "mediumtext" => ColumnType::Text { prefix: "medium" },
         "longtext" => ColumnType::Text { prefix: "long" },
         "text" => match numbers(cursor).first() {
-            Some(0) | None => ColumnType::Text { prefix: "" },
+            None => ColumnType::Text { prefix: "" },
+            // MySQL 8 makes a TINYTEXT of it, others do not.
+            Some(0) => ColumnType::Unknown,
             Some(chars) => ColumnType::SizedText { chars: *chars },
         },
         "enum" | "set" => {
@@ -131,15 +134,16 @@ fn plain(name: &str, cursor: &mut Cursor<'_>) -> Option<String> {
         "binary" => format!("binary({})", first.unwrap_or(1)),
         "varbinary" => match first? {
             bytes @ 0..=MAX_VARCHAR_BYTES => format!("varbinary({bytes})"),
-            0..=MAX_VARCHAR_BYTES_OF_ANY => return None,
+            FIRST_OF_NEITHER..=LAST_OF_NEITHER => return None,
             bytes => format!("{}blob", prefix_for(bytes)),
         },
         "tinyblob" | "mediumblob" | "longblob" | "date" | "year" | "json" | "uuid" | "inet4" | "inet6" | "geometry"
         | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
         | "geometrycollection" | "geomcollection" => name.to_owned(),
         "blob" => match first {
-            Some(bytes) if bytes > 0 => format!("{}blob", prefix_for(bytes)),
-            _ => "blob".to_owned(),
+            Some(0) => return None,
+            Some(bytes) => format!("{}blob", prefix_for(bytes)),
+            None => "blob".to_owned(),
         },
         // The former `TIMESTAMP(14)` is read as six digits at most.
         "time" | "datetime" | "timestamp" => match first.unwrap_or(0) {
@@ -229,9 +233,8 @@ impl ColumnType {
             Self::Char { chars } if binary => format!("binary({chars})"),
             Self::Char { chars } => format!("char({chars})"),
             Self::Varchar { chars } => match bytes(*chars)? {
-                0..=MAX_VARCHAR_BYTES if binary => format!("varbinary({chars})"),
-                0..=MAX_VARCHAR_BYTES => format!("varchar({chars})"),
-                0..=MAX_VARCHAR_BYTES_OF_ANY => return None,
+                0..=MAX_VARCHAR_BYTES => format!("{}({chars})", if binary { "varbinary" } else { "varchar" }),
+                FIRST_OF_NEITHER..=LAST_OF_NEITHER => return None,
                 bytes => sized(prefix_for(bytes)),
             },
             Self::Text { prefix } => sized(prefix),

@@ -4,7 +4,7 @@ use super::catalog::{TargetTable, Unique};
 use super::types::{Spare, type_in};
 use crate::connection::Server;
 use crate::kind::Kind;
-use rowferry_api::{Column, Error, ErrorKind, Index, Result, TableSchema};
+use rowferry_api::{Column, Dialect, Error, ErrorKind, Index, Result, TableSchema};
 
 /// Refuses a table that cannot take the rows of a form, with every difference.
 pub(super) fn refuse_unfit(server: Server, form: &TableSchema, have: &TargetTable) -> Result<()> {
@@ -164,10 +164,11 @@ fn is_kept_at_source(unique: &Unique, form: &TableSchema) -> bool {
         let deferrable = index.constraint.as_ref().is_some_and(|clause| clause.contains(" DEFERRABLE"));
         let columns = match index.columns.is_empty() {
             true => unique.columns.is_empty(),
-            // Over the beginnings of columns it is the source's own index, if that has the name.
-            false => index.columns.iter().all(has) && (whole || index.name == unique.name),
+            false => index.columns.iter().all(has) && whole,
         };
-        index.unique && !index.partial && !deferrable && columns
+        // Over the beginnings of columns or over expressions it is the source's own index, if that has the name.
+        let is_own = form.dialect == Dialect::Mysql && index.name == unique.name;
+        index.unique && !deferrable && (is_own || (!index.partial && columns))
     };
     form.indexes.iter().any(|index| keeps(&index))
 }

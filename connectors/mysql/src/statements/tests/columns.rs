@@ -48,7 +48,8 @@ fn types_have_their_native_text() {
         ("TEXT(16383)", "text"),
         ("TEXT(16384)", "mediumtext"),
         ("TEXT(255) CHARACTER SET latin1", "tinytext character set latin1"),
-        ("TEXT(0)", "text"),
+        ("TEXT(0)", "unknown"),
+        ("BLOB(0)", "unknown"),
         ("BLOB(256)", "blob"),
         ("BLOB(255)", "tinyblob"),
         ("BLOB(16777216)", "longblob"),
@@ -138,6 +139,7 @@ fn actions_of_one_statement_take_effect_together() {
         ("DROP x", "unknown"),
         ("ADD IF NOT EXISTS a TEXT, ADD COLUMN IF NOT EXISTS d INT", "a, b, c, d"),
         ("ADD a INT", "unknown"),
+        ("CHANGE IF EXISTS x y INT, ADD IF NOT EXISTS y INT", "a, b, c"),
         ("MODIFY a BIGINT FIRST, MODIFY c TEXT AFTER a", "a, c, b"),
         ("CHANGE a z INT AFTER c", "b, c, z"),
         ("CHANGE a b INT, CHANGE b a INT", "b, a, c"),
@@ -192,6 +194,17 @@ fn character_sets_follow_the_table() {
             "a int, b varchar(10) collate utf8mb4_bin, c mediumtext collate utf8mb4_bin, d char(2) collate utf8mb4_bin",
         )],
     );
+    check(&[THREE, "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4, MODIFY c TEXT"], &[("t", "unknown")]);
+    check(&[THREE, "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4, CHARSET latin1"], &[("t", "unknown")]);
+    check(
+        &[
+            "CREATE TABLE t (a INT) CHARSET latin1",
+            "ALTER TABLE t CONVERT TO CHARACTER SET utf8mb4",
+            "ALTER TABLE t ADD b CHAR(1)",
+        ],
+        &[("t", "unknown")],
+    );
+    check_on(Flavor::Mariadb, &[THREE, "ALTER TABLE t CONVERT TO CHARACTER SET gbk, ADD d JSON"], &[("t", "unknown")]);
     check(&[THREE, "ALTER TABLE t CONVERT TO CHARACTER SET DEFAULT"], &[("t", "a int, b varchar(10), c mediumtext")]);
     check(&[THREE, "ALTER TABLE t CONVERT TO CHARACTER SET binary"], &[("t", "a int, b varbinary(10), c blob")]);
     check(
