@@ -123,7 +123,11 @@ impl Case {
         };
         let own = folder.join("rowferry.toml");
         let config = if own.exists() { own } else { folder.parent().unwrap().join("rowferry.toml") };
-        let config = fs::read_to_string(config).unwrap().replace("${TARGET}", &target);
+        let mut config = fs::read_to_string(config).unwrap().replace("${TARGET}", &target);
+        if kind == Kind::Mysql {
+            // One server keeps the positions of all cases, by their pipelines' names.
+            config = config.replace("pipeline.case", &format!("pipeline.{}", source.name()));
+        }
         let rowferry = Rowferry::new(env!("CARGO_BIN_EXE_rowferry"), &config)
             .env("SOURCE_URL", &source.url())
             .env("SLOT", source.name())

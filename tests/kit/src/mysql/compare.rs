@@ -96,7 +96,8 @@ pub async fn structure_differences(source: &MysqlDatabase, target: &MysqlDatabas
 async fn structure(database: &MysqlDatabase, table: &str) -> Vec<String> {
     let table = text_quoted(table);
     let of_table = format!("TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {table}");
-    // The names of indexes and foreign keys are the target's own matter: what they are over is not.
+    // The names of indexes and foreign keys are the target's own matter: what they are over is not. NO ACTION and
+    // RESTRICT are one and the same here.
     let queries = [
         format!(
             "SELECT 'column', COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLLATION_NAME, EXTRA LIKE '%L GENERATED%' OR EXTRA LIKE '%D GENERATED%' \
@@ -108,7 +109,8 @@ async fn structure(database: &MysqlDatabase, table: &str) -> Vec<String> {
              FROM information_schema.STATISTICS WHERE {of_table} GROUP BY INDEX_NAME, NON_UNIQUE"
         ),
         format!(
-            "SELECT 'foreign key', k.REFERENCED_TABLE_NAME, r.UPDATE_RULE, r.DELETE_RULE, \
+            "SELECT 'foreign key', k.REFERENCED_TABLE_NAME, REPLACE(r.UPDATE_RULE, 'NO ACTION', 'RESTRICT'), \
+             REPLACE(r.DELETE_RULE, 'NO ACTION', 'RESTRICT'), \
              GROUP_CONCAT(CONCAT(k.COLUMN_NAME, ' to ', k.REFERENCED_COLUMN_NAME) ORDER BY k.ORDINAL_POSITION) \
              FROM information_schema.KEY_COLUMN_USAGE k JOIN information_schema.REFERENTIAL_CONSTRAINTS r \
              USING (CONSTRAINT_SCHEMA, CONSTRAINT_NAME, TABLE_NAME) \
