@@ -1,4 +1,4 @@
-//! Every folder of `tests/cases`, into PostgreSQL and into SQLite: copy, follow, stop, go on, compare value by value.
+//! Every folder of `tests/cases`, into PostgreSQL, SQLite and MySQL or MariaDB: copy, follow, stop, go on, compare value by value.
 //!
 //! A folder holds `source.sql` and may hold `changes.sql`, `rowferry.toml`, `target.sql` and `expect`; docs/testing.md says
 //! what each does. Adding a case needs no Rust. `CASE=name` runs the cases whose name contains that.
@@ -6,16 +6,11 @@
 #![allow(clippy::unwrap_used)]
 
 use rowferry_testkit::compare::{Pair, Target, differences, own_rows, source_tables, structure_differences};
-use rowferry_testkit::{Database, Postgres, Rowferry, psql};
+use rowferry_testkit::{Database, Mysql, MysqlDatabase, Postgres, Rowferry, cases, psql};
 use serde_json::Value;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Duration;
-
-/// Cases that run side by side, for each target.
-const WORKERS: usize = 2;
 
 #[test]
 fn cases_into_postgres() {
@@ -27,16 +22,23 @@ fn cases_into_sqlite() {
     run_all(Kind::Sqlite);
 }
 
+#[test]
+fn cases_into_mysql() {
+    run_all(Kind::Mysql);
+}
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Postgres,
     Sqlite,
+    Mysql,
 }
 
 /// The lines of a case's `expect`.
 #[derive(Debug, Default)]
 struct Expect {
     only: Option<Kind>,
+    not: Vec<Kind>,
     since: u32,
     tables: Vec<String>,
     skip: Vec<String>,
@@ -49,39 +51,18 @@ struct Expect {
 }
 
 fn run_all(kind: Kind) {
-    let version = runtime().block_on(server_version());
-    let cases = Mutex::new(folders().into_iter());
-    let failures = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
-            scope.spawn(|| {
-                loop {
-                    let Some(folder) = cases.lock().unwrap().next() else {
-                        return;
-                    };
-                    let name = folder.file_name().unwrap().to_string_lossy().into_owned();
-                    let expect = Expect::read(&folder);
-                    if expect.only.is_some_and(|only| only != kind) || version < expect.since {
-                        continue;
-                    }
-                    let began = std::time::Instant::now();
-                    // The panic's text is printed by the panic itself, under the name of this thread.
-                    let done = catch_unwind(AssertUnwindSafe(|| runtime().block_on(run(&folder, &expect, kind))));
-                    println!(
-                        "{kind:?} {name}: {} in {:.1?}",
-                        if done.is_ok() { "ok" } else { "FAILED" },
-                        began.elapsed()
-                    );
-                    if let Err(panic) = done {
-                        let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-                        failures.lock().unwrap().push(format!("==== {kind:?} {name}\n{text}"));
-                    }
-                }
-            });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let version = runtime.block_on(server_version());
+    let run = async |folder: PathBuf| {
+        let expect = Expect::read(&folder);
+        let left_out = expect.only.is_some_and(|only| only != kind) || expect.not.contains(&kind);
+        if left_out || version < expect.since {
+            return false;
         }
-    });
-    let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
+        run(&folder, &expect, kind).await;
+        true
+    };
+    cases::run_side_by_side(&format!("{kind:?}"), folders(), run);
 }
 
 async fn run(folder: &Path, expect: &Expect, kind: Kind) {
@@ -111,9 +92,15 @@ async fn run(folder: &Path, expect: &Expect, kind: Kind) {
 
 struct Case {
     source: Database,
-    /// Unused in SQLite's cases.
-    copy: Option<Database>,
+    copy: Copy,
     rowferry: Rowferry,
+}
+
+enum Copy {
+    Postgres(Database),
+    /// It lies beside the configuration.
+    Sqlite,
+    Mysql(MysqlDatabase),
 }
 
 impl Case {
@@ -121,17 +108,26 @@ impl Case {
         let server = Postgres::shared();
         let source = server.create_database("case_source");
         psql::run_file(&source.url(), &folder.join("source.sql"));
-        let copy = (kind == Kind::Postgres).then(|| server.create_database("case_target"));
-        if let (Some(copy), true) = (&copy, folder.join("target.sql").exists()) {
+        let copy = match kind {
+            Kind::Postgres => Copy::Postgres(server.create_database("case_target")),
+            Kind::Sqlite => Copy::Sqlite,
+            Kind::Mysql => Copy::Mysql(Mysql::shared().create_database("case_target")),
+        };
+        if let (Copy::Postgres(copy), true) = (&copy, folder.join("target.sql").exists()) {
             psql::run_file(&copy.url(), &folder.join("target.sql"));
         }
         let target = match &copy {
-            Some(copy) => format!("{{ kind = \"postgres\", url = \"{}\" }}", copy.url()),
-            None => "{ kind = \"sqlite\", path = \"target.db\" }".to_owned(),
+            Copy::Postgres(copy) => format!("{{ kind = \"postgres\", url = \"{}\" }}", copy.url()),
+            Copy::Sqlite => "{ kind = \"sqlite\", path = \"target.db\" }".to_owned(),
+            Copy::Mysql(copy) => format!("{{ kind = \"mysql\", url = \"{}\" }}", copy.url()),
         };
         let own = folder.join("rowferry.toml");
         let config = if own.exists() { own } else { folder.parent().unwrap().join("rowferry.toml") };
-        let config = fs::read_to_string(config).unwrap().replace("${TARGET}", &target);
+        let mut config = fs::read_to_string(config).unwrap().replace("${TARGET}", &target);
+        if kind == Kind::Mysql {
+            // One server keeps the positions of all cases, by their pipelines' names.
+            config = config.replace("pipeline.case", &format!("pipeline.{}", source.name()));
+        }
         let rowferry = Rowferry::new(env!("CARGO_BIN_EXE_rowferry"), &config)
             .env("SOURCE_URL", &source.url())
             .env("SLOT", source.name())
@@ -152,15 +148,20 @@ impl Case {
         self.rowferry.command(&["run", "--until-caught-up"]).expect_code(1).expect_stderr(&texts);
     }
 
+    fn target<'a>(&'a self, file: &'a Path) -> Target<'a> {
+        match &self.copy {
+            Copy::Postgres(copy) => Target::Postgres(copy),
+            Copy::Sqlite => Target::Sqlite(file),
+            Copy::Mysql(copy) => Target::Mysql(copy),
+        }
+    }
+
     async fn compare(&self, expect: &Expect, when: &str) {
         let file = self.rowferry.path("target.db");
-        let target = match &self.copy {
-            Some(copy) => Target::Postgres(copy),
-            None => Target::Sqlite(&file),
-        };
+        let target = self.target(&file);
         let pairs = self.pairs(expect, &target, when).await;
         let mut found = differences(&self.source, target, &pairs).await;
-        if let (Some(copy), false) = (&self.copy, expect.loose) {
+        if let (Copy::Postgres(copy), false) = (&self.copy, expect.loose) {
             found.extend(structure_differences(&self.source, copy, &pairs).await);
         }
         assert!(found.is_empty(), "{when}:\n{}", found.join("\n"));
@@ -209,13 +210,8 @@ impl Case {
     async fn verify(&self, expect: &Expect) {
         let (code, document) = self.rowferry.json(&["verify"]);
         let tables = document["tables"].as_array().unwrap_or_else(|| panic!("no tables: {document}"));
-        let target = if self.copy.is_some() { Kind::Postgres } else { Kind::Sqlite };
         let file = PathBuf::new();
-        let target = match (&self.copy, target) {
-            (Some(copy), _) => Target::Postgres(copy),
-            _ => Target::Sqlite(&file),
-        };
-        for pair in self.pairs(expect, &target, "after the changes").await {
+        for pair in self.pairs(expect, &self.target(&file), "after the changes").await {
             let name = format!("{}.{}", pair.source.0, pair.source.1);
             let of_this = |table: &&Value| table["name"] == name.as_str();
             let table = tables.iter().find(of_this).unwrap_or_else(|| panic!("{name} is not in {document}"));
@@ -244,8 +240,8 @@ impl Expect {
             let two =
                 || rest.split_once(' ').map_or((rest.to_owned(), String::new()), |(a, b)| (a.to_owned(), b.to_owned()));
             match word {
-                "only" if rest == "postgres" => expect.only = Some(Kind::Postgres),
-                "only" if rest == "sqlite" => expect.only = Some(Kind::Sqlite),
+                "only" => expect.only = Some(Kind::parse(rest)),
+                "not" => expect.not.push(Kind::parse(rest)),
                 "since" => expect.since = rest.parse().unwrap(),
                 "tables" => expect.tables = rest.split(' ').map(str::to_owned).collect(),
                 "skip" => expect.skip.push(rest.to_owned()),
@@ -262,22 +258,22 @@ impl Expect {
     }
 }
 
-/// The folders of cases, in the order of their names.
+impl Kind {
+    fn parse(name: &str) -> Self {
+        match name {
+            "postgres" => Self::Postgres,
+            "sqlite" => Self::Sqlite,
+            "mysql" => Self::Mysql,
+            _ => panic!("no such target: {name}"),
+        }
+    }
+}
+
 fn folders() -> Vec<PathBuf> {
-    let wanted = std::env::var("CASE").unwrap_or_default();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
-    let mut folders: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
-    folders.retain(|path| path.is_dir() && path.file_name().unwrap().to_string_lossy().contains(&wanted));
-    folders.sort();
-    assert!(!folders.is_empty(), "no case is called {wanted}");
-    folders
+    cases::folders(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases"))
 }
 
 async fn server_version() -> u32 {
     let version = Postgres::shared().create_database("version").value("SHOW server_version_num").await;
     version.parse::<u32>().unwrap() / 10_000
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }

@@ -15,7 +15,7 @@ INSERT INTO sjis_t VALUES (1, _sjis 0x93fa967b, _sjis 0x835c955c5c, _sjis 0xb1b2
 CREATE TABLE cp932_t (id int PRIMARY KEY, c char(10), v varchar(100), t text) DEFAULT CHARSET cp932;
 INSERT INTO cp932_t VALUES (1, _cp932 0x93fa967b, _cp932 0x8740ed40fa40, _cp932 0x8160817c), (2, 'ascii', '', NULL);
 CREATE TABLE gbk_t (id int PRIMARY KEY, c char(10), v varchar(100), t text) DEFAULT CHARSET gbk;
-INSERT INTO gbk_t VALUES (1, _gbk 0xd6d0cec4, _gbk 0xbfa35c, _gbk 0x81408180fefe), (2, 'ascii', '', NULL);
+INSERT INTO gbk_t VALUES (1, _gbk 0xd6d0cec4, _gbk 0xbfa35c, _gbk 0x81408180f7fe), (2, 'ascii', '', NULL);
 CREATE TABLE gb2312_t (id int PRIMARY KEY, c char(10), v varchar(100), t text) DEFAULT CHARSET gb2312;
 INSERT INTO gb2312_t VALUES (1, _gb2312 0xd6d0cec4, _gb2312 0xa1a1a1a2, _gb2312 0xb0a1), (2, 'ascii', '', NULL);
 CREATE TABLE big5_t (id int PRIMARY KEY, c char(10), v varchar(100), t text) DEFAULT CHARSET big5;

@@ -3,7 +3,7 @@
 //!
 //! Both ends are read whole into memory and sorted there, so that neither collations nor keys matter.
 
-use crate::{Database, sqlite};
+use crate::{Database, MysqlDatabase, mysql, sqlite};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -33,6 +33,8 @@ pub enum Target<'a> {
     Postgres(&'a Database),
     /// An SQLite file.
     Sqlite(&'a Path),
+    /// A database of MySQL or MariaDB, which holds the tables of all schemas.
+    Mysql(&'a MysqlDatabase),
 }
 
 /// One column as the source's catalog has it.
@@ -52,6 +54,7 @@ impl Target<'_> {
     pub fn default_name(&self, schema: &str, name: &str) -> (String, String) {
         match self {
             Self::Postgres(_) => (schema.to_owned(), name.to_owned()),
+            Self::Mysql(_) => (String::new(), name.to_owned()),
             Self::Sqlite(_) if schema == "public" => (String::new(), name.to_owned()),
             Self::Sqlite(_) => (String::new(), format!("{schema}_{name}")),
         }
@@ -87,6 +90,11 @@ pub async fn differences(source: &Database, target: Target<'_>, pairs: &[Pair]) 
                 columns.retain(|column| !column.generated);
                 sqlite::rows(file, &pair.target.1, &columns)
             }
+            Target::Mysql(database) => {
+                columns.retain(|column| !column.generated);
+                let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+                mysql::compare::named_rows(database, &pair.target.1, &names).await
+            }
         };
         let here = rows(source, schema, name, &columns).await;
         match (here, there) {
@@ -94,6 +102,9 @@ pub async fn differences(source: &Database, target: Target<'_>, pairs: &[Pair]) 
                 let here = match target {
                     Target::Postgres(_) => here.iter().map(|row| join(row)).collect(),
                     Target::Sqlite(_) => here.iter().map(|row| sqlite::expected(&columns, row)).collect(),
+                    Target::Mysql(_) => {
+                        here.into_iter().map(|row| join(&mysql::compare::from_postgres(&columns, row))).collect()
+                    }
                 };
                 let there = there.iter().map(|row| join(row)).collect();
                 found.extend(row_differences(&format!("{schema}.{name}"), here, there));

@@ -76,6 +76,7 @@ impl Mysql {
             folder,
         };
         own.flavor.copy_to(&own.data_dir());
+        template::own_folder(&own.folder.join("tmp"));
         own.start_on_a_free_port();
         Self { base_url: format!("mysql://root@127.0.0.1:{}", own.port), own: Some(own) }
     }
@@ -219,6 +220,8 @@ impl Own {
         command.envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.arg(format!("--port={}", self.port)).arg("--bind-address=127.0.0.1");
         command.arg(format!("--socket={}", self.folder.join("s.sock").display()));
+        // A server that starts sweeps others' files out of a folder that they share.
+        command.arg(format!("--tmpdir={}", self.folder.join("tmp").display()));
         command.arg(format!("--pid-file={}", self.folder.join("server.pid").display()));
         command.args(self.flavor.options()).args(self.options.lock().unwrap().iter());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);

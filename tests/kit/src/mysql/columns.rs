@@ -146,11 +146,11 @@ impl Column {
     }
 }
 
-fn single(number: f32) -> String {
+pub(super) fn single(number: f32) -> String {
     format!("real {:08x}", number.to_bits())
 }
 
-fn double(number: f64) -> String {
+pub(super) fn double(number: f64) -> String {
     format!("real {:016x}", number.to_bits())
 }
 

@@ -4,8 +4,8 @@
 //! all stores can be asked for. Both ends are read whole into memory and sorted there.
 
 use super::MysqlDatabase;
-use super::columns::{Column, columns_of, name_quoted, text_quoted};
-use crate::compare::{SESSION, join, literal, quoted, row_differences};
+use super::columns::{Column, columns_of, double, name_quoted, single, text_quoted};
+use crate::compare::{Column as PostgresColumn, SESSION, join, literal, quoted, row_differences};
 use crate::{Database, sqlite};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Row, Value};
@@ -96,7 +96,8 @@ pub async fn structure_differences(source: &MysqlDatabase, target: &MysqlDatabas
 async fn structure(database: &MysqlDatabase, table: &str) -> Vec<String> {
     let table = text_quoted(table);
     let of_table = format!("TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {table}");
-    // The names of indexes and foreign keys are the target's own matter: what they are over is not.
+    // The names of indexes and foreign keys are the target's own matter: what they are over is not. NO ACTION and
+    // RESTRICT are one and the same here.
     let queries = [
         format!(
             "SELECT 'column', COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLLATION_NAME, EXTRA LIKE '%L GENERATED%' OR EXTRA LIKE '%D GENERATED%' \
@@ -108,7 +109,8 @@ async fn structure(database: &MysqlDatabase, table: &str) -> Vec<String> {
              FROM information_schema.STATISTICS WHERE {of_table} GROUP BY INDEX_NAME, NON_UNIQUE"
         ),
         format!(
-            "SELECT 'foreign key', k.REFERENCED_TABLE_NAME, r.UPDATE_RULE, r.DELETE_RULE, \
+            "SELECT 'foreign key', k.REFERENCED_TABLE_NAME, REPLACE(r.UPDATE_RULE, 'NO ACTION', 'RESTRICT'), \
+             REPLACE(r.DELETE_RULE, 'NO ACTION', 'RESTRICT'), \
              GROUP_CONCAT(CONCAT(k.COLUMN_NAME, ' to ', k.REFERENCED_COLUMN_NAME) ORDER BY k.ORDINAL_POSITION) \
              FROM information_schema.KEY_COLUMN_USAGE k JOIN information_schema.REFERENTIAL_CONSTRAINTS r \
              USING (CONSTRAINT_SCHEMA, CONSTRAINT_NAME, TABLE_NAME) \
@@ -121,6 +123,32 @@ async fn structure(database: &MysqlDatabase, table: &str) -> Vec<String> {
         lines.extend(database.query_text(&sql).await.iter().map(|row| join(row)));
     }
     lines
+}
+
+/// Rows of these columns in their order, each value known by what its column is at this server.
+pub(crate) async fn named_rows(database: &MysqlDatabase, table: &str, names: &[&str]) -> Result<Rows, String> {
+    let there = columns_of(database, table).await;
+    let find = |name: &&str| {
+        let found = there.iter().find(|column| column.name == **name).cloned();
+        found.ok_or_else(|| format!("no column {name} in {table}"))
+    };
+    let columns: Vec<_> = names.iter().map(find).collect::<Result<_, _>>()?;
+    rows(database, table, &columns).await
+}
+
+/// How the texts of a row of PostgreSQL are known here. A moment is kept in UTC without saying so.
+pub(crate) fn from_postgres(columns: &[PostgresColumn], row: Vec<Option<String>>) -> Vec<Option<String>> {
+    let text = |(column, cell): (&PostgresColumn, Option<String>)| {
+        cell.map(|text| match column.base_type.as_str() {
+            "bool" => u8::from(text == "t").to_string(),
+            "float4" => text.parse().map_or(text, single),
+            "float8" => text.parse().map_or(text, double),
+            "bytea" => text.trim_start_matches("\\x").to_owned(),
+            "timestamptz" => text.trim_end_matches("+00").to_owned(),
+            _ => text,
+        })
+    };
+    columns.iter().zip(row).map(text).collect()
 }
 
 async fn columns_there(target: Target<'_>, pair: &Pair) -> Vec<String> {
