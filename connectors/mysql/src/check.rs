@@ -28,6 +28,7 @@ pub(crate) async fn check(
     let entries = catalog::entries(conn, server, which).await?;
     let names: HashSet<_> = tables.iter().map(|table| &table.schema.name).collect();
     findings.extend(entries.iter().filter(|entry| names.contains(&entry.table.schema.name)).flat_map(table));
+    findings.extend(tables.iter().filter_map(keyless));
     if !logs_cascades(server) {
         findings.extend(tables.iter().filter_map(cascades));
     }
@@ -210,6 +211,20 @@ async fn server_ids(conn: &mut Conn, server: Server, ours: u32) -> Result<Vec<Fi
 /// From 9.6 on MySQL cascades above its storage engines, and so into the log.
 fn logs_cascades(server: Server) -> bool {
     server.is_mysql(9, 6)
+}
+
+fn keyless(table: &SourceTable) -> Option<Finding> {
+    let name = &table.schema.name;
+    table.schema.key.is_empty().then(|| {
+        Finding::blocked(
+            format!("table {name}"),
+            "it has no primary key and no unique index over columns that are NOT NULL",
+            format!(
+                "ALTER TABLE {} ADD PRIMARY KEY (...); or name `key` columns for it; or leave it out with \"!{name}\"",
+                crate::connection::quote_table(name)
+            ),
+        )
+    })
 }
 
 /// What a foreign key does to rows by itself is done inside InnoDB, and in no log.

@@ -113,8 +113,9 @@ fn select(table: &TableSchema, range: &Range, ordered: bool) -> Result<String> {
         .columns
         .iter()
         .map(|column| match column.ty {
-            // Printed as a number of 64 bits it keeps all of its own; taking nothing away keeps the sign of a zero.
-            Type::Float { bits: 32 } => format!("({} - 0e0)", quote_name(&column.name)),
+            // A number of 32 bits is printed as one of 64, which keeps all of its own, and one with fixed digits behind the point
+            // as what it is. Zero keeps its sign.
+            Type::Float { .. } => format!("({} - 0e0)", quote_name(&column.name)),
             _ => quote_name(&column.name),
         })
         .collect();

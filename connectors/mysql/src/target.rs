@@ -56,6 +56,14 @@ impl MysqlTarget {
         Ok(Self { connect: ConnectOptions::parse(&options.url)?, filled: Arc::default() })
     }
 
+    /// Pipelines into two databases of a server are two, also if they have one name.
+    fn own_name(&self, pipeline: &str) -> String {
+        match self.connect.database() {
+            Some(database) => format!("{pipeline}@{database}"),
+            None => pipeline.to_owned(),
+        }
+    }
+
     async fn session(&self) -> Result<Session> {
         Session::open(&self.connect).await
     }
@@ -91,13 +99,13 @@ impl Target for MysqlTarget {
     }
 
     async fn position(&self, pipeline: &str) -> Result<Option<HeldPosition>> {
-        positions::held(&mut self.session().await?, pipeline).await
+        positions::held(&mut self.session().await?, &self.own_name(pipeline)).await
     }
 
     async fn prepare(&self, pipeline: &str, source: &Identity, position: &Position, anew: bool) -> Result<Identity> {
         let mut session = self.session().await?;
         positions::create(&mut session).await?;
-        positions::start(&mut session, pipeline, source, position, anew).await?;
+        positions::start(&mut session, &self.own_name(pipeline), source, position, anew).await?;
         positions::identity(&mut session).await?.ok_or_else(|| {
             Error::new(ErrorKind::Other, "read the target's identity: rowferry.identity is empty")
                 .hint("Another process empties rowferry's own tables: leave them alone.")
@@ -105,7 +113,7 @@ impl Target for MysqlTarget {
     }
 
     async fn open_applier(&self, pipeline: &str) -> Result<Box<dyn Applier>> {
-        Ok(Box::new(MysqlApplier::open(self.connect.clone(), pipeline, self.filled.clone()).await?))
+        Ok(Box::new(MysqlApplier::open(self.connect.clone(), &self.own_name(pipeline), self.filled.clone()).await?))
     }
 
     async fn open_tables(&self) -> Result<Box<dyn TableReader>> {

@@ -69,7 +69,7 @@ fn add(columns: &mut Columns, server: Server, mut row: Vec<Text>, is_json: impl 
     let default = row.get_mut(7).and_then(Option::take);
     let (extra, expression) = (cell(&mut row, 8).to_ascii_lowercase(), cell(&mut row, 9));
     // What a comment for newer servers says of a column is not part of its type.
-    if let Some(comment) = native.find(" /*") {
+    if let Some(comment) = native.find(" /*").filter(|at| !native[*at..].contains("COMPRESSED")) {
         native.truncate(comment);
     }
     if native.starts_with("enum(") || native.starts_with("set(") {

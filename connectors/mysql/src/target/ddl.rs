@@ -9,7 +9,7 @@ use super::write::Form;
 use crate::connection::{quote_name, quote_table, quote_text};
 use crate::kind::Kind;
 use rowferry_api::{
-    Alteration, Cell, Column, Created, Dialect, Error, ErrorKind, Fill, Finding, Result, TableName, TableSchema,
+    Alteration, Cell, Column, Created, Dialect, Error, ErrorKind, Fill, Finding, Index, Result, TableName, TableSchema,
 };
 
 /// Makes a table with its key, or finds that the one there fits.
@@ -64,17 +64,31 @@ fn as_schema(error: Error) -> Error {
 }
 
 fn create_table(form: &TableSchema, session: &Session, spare: Spare) -> String {
-    let mut parts: Vec<String> = form.columns.iter().map(|column| define(form, column, session, spare)).collect();
+    let is_key = |column: &Column| form.key_columns().any(|key| key.name == column.name);
+    let one = |column: &Column| {
+        let computed = if is_key(column) { None } else { define_computed(form, column, session) };
+        computed.unwrap_or_else(|| define(form, column, session, spare))
+    };
+    let mut parts: Vec<String> = form.columns.iter().map(one).collect();
     parts.extend(form.computed.iter().filter_map(|column| define_computed(form, column, session)));
     let key: Vec<String> = form.key_columns().map(|column| quote_name(&column.name)).collect();
-    if !key.is_empty() {
-        parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
+    match key_index(form) {
+        Some(index) => parts.push(format!("UNIQUE KEY {} ({})", quote_name(&index.name), key.join(", "))),
+        None if key.is_empty() => {}
+        None => parts.push(format!("PRIMARY KEY ({})", key.join(", "))),
     }
     format!(
         "CREATE TABLE {} ({}) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4",
         quote_table(&form.name),
         parts.join(", ")
     )
+}
+
+/// The index of the source that keeps the key unique, where that is not its primary key.
+fn key_index(form: &TableSchema) -> Option<&Index> {
+    let key: Vec<&String> = form.key_columns().map(|column| &column.name).collect();
+    let keeps = |index: &&Index| index.unique && !index.partial && index.columns.iter().collect::<Vec<_>>() == key;
+    form.indexes.iter().filter(|_| form.dialect == Dialect::Mysql && !key.is_empty()).find(keeps)
 }
 
 fn define(form: &TableSchema, column: &Column, session: &Session, spare: Spare) -> String {

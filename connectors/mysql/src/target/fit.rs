@@ -61,6 +61,9 @@ pub(super) fn differences(server: Server, form: &TableSchema, have: &TargetTable
 fn column_difference(form: &TableSchema, have: &TargetTable, column: &Column, wanted: &str) -> Option<String> {
     let name = &column.name;
     let Some(there) = have.column(name) else { return Some(format!("column {name} {wanted} is missing")) };
+    if there.generated && column.generated.is_some() && form.dialect == Dialect::Mysql {
+        return None;
+    }
     if there.generated {
         return Some(format!("column {name} is generated there"));
     }

@@ -9,8 +9,9 @@ use rowferry_api::{
 };
 use tokio_postgres::{Client, GenericClient, Transaction};
 
-/// Two workers that make the same schema or type wait for each other.
-const DDL_LOCK: &str = "SELECT pg_advisory_xact_lock(7239584710223)";
+/// Two workers that make the same schema or type wait for each other. A session that has waited hears of what the other one
+/// has made only when it opens a table next.
+const DDL_LOCK: &str = "SELECT pg_advisory_xact_lock(7239584710223); SELECT FROM pg_catalog.pg_namespace LIMIT 0";
 
 /// A column's type in this dialect.
 pub(super) fn native(column: &Column, dialect: Dialect) -> String {
