@@ -8,6 +8,7 @@ mod dump;
 mod forms;
 mod tables;
 mod transaction;
+mod versions;
 
 use crate::binlog::{Decoder, Header, LogEvent, PayloadEvents};
 use crate::connection::{ConnectOptions, Flavor, Server};

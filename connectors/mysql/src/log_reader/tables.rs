@@ -2,6 +2,7 @@
 //! followed up to here, else by the catalog.
 
 use super::derive::{self, Collations};
+use super::versions;
 use super::forms::{self, form_of, forms_now, is_virtual};
 use crate::binlog::{RowDecoder, RowsEvent, RowsKind, TableMap};
 use crate::catalog::{self, Which};
@@ -13,8 +14,7 @@ use crate::statements::{Form, Forms};
 use crate::zero_dates::{NullDates, ZeroDates};
 use mysql_async::Conn;
 use rowferry_api::{
-    Cell, Change, Column, Dialect, Error, ErrorKind, Event, Fill, KeyEncoder, Op, Result, Row, RowBuilder, TableName,
-    TableSchema, Type,
+    Cell, Change, Error, ErrorKind, Event, KeyEncoder, Op, Result, Row, RowBuilder, TableName, TableSchema,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -47,6 +47,8 @@ struct Plan {
     decoder: RowDecoder,
     form: Arc<TableSchema>,
     keys: KeyEncoder,
+    /// With system versioning the cell that says how long the row holds; it may stand behind those of the form.
+    end: Option<usize>,
     /// Columns whose zero dates become NULL.
     nulls: Vec<(usize, NullDates)>,
 }
@@ -229,14 +231,22 @@ impl Tables {
             .collect::<Result<_>>()?;
         self.learn_charsets(&kinds).await?;
         let mut form = Arc::new(form_of(name, &columns, carried));
-        let selected: Vec<usize> = (0..columns.len()).filter(|&place| !is_virtual(&columns[place])).collect();
+        let mut selected: Vec<usize> = (0..columns.len()).filter(|&place| !is_virtual(&columns[place])).collect();
+        let end = versions::end_of_rows(&mut self.conn, self.server, name, &kinds).await?;
+        let end = end.map(|end| match selected.iter().position(|&place| place == end) {
+            Some(cell) => cell,
+            None => {
+                selected.push(end);
+                selected.len() - 1
+            }
+        });
         let decoder = RowDecoder::new(map, &kinds, &selected, &self.charsets)?;
         self.forms.set(name, Form::known(columns, charset));
         let keys = KeyEncoder::new(&form.key);
         let nulls = form.columns.iter().enumerate();
         let nulls = nulls.filter_map(|(place, column)| Some((place, self.zero_dates.nulls(name, column)?))).collect();
         self.zero_dates.apply(&mut form);
-        Ok(Plan { decoder, form, keys, nulls })
+        Ok(Plan { decoder, form, keys, end, nulls })
     }
 
     /// Asks the server how it reads the character sets that are not built in, so that the log's text is that of a SELECT.
@@ -263,13 +273,21 @@ impl Tables {
     /// Appends the changes of an event; the bytes that they hold.
     pub(super) fn changes(&mut self, rows: &RowsEvent, events: &mut Vec<Event>) -> Result<usize> {
         let Some((_, _, Some(plan))) = self.plans.get_mut(&rows.table.table_id) else { return Ok(0) };
-        let Plan { decoder, form, keys, nulls } = plan;
+        let Plan { decoder, form, keys, end, nulls } = plan;
         let builder = &mut self.builder;
         let mut bytes = 0;
         decoder.rows(rows, |before, after| {
+            let mut kind = rows.kind;
+            let (mut before, mut after) = (before, after);
+            if let Some(end) = *end {
+                match versions::current(kind, before, after, end, form.columns.len())? {
+                    Some(now) => (kind, before, after) = now,
+                    None => return Ok(()),
+                }
+            }
             let before = before.map(|row| with_nulls(row, nulls, builder));
             let after = after.map(|row| with_nulls(row, nulls, builder));
-            let op = op(rows.kind, before, after, keys).ok_or_else(|| no_key(form))?;
+            let op = op(kind, before, after, keys).ok_or_else(|| no_key(form))?;
             let change = Change { table: form.clone(), op };
             bytes += change.size_bytes();
             events.push(Event::Change(change));
