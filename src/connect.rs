@@ -60,8 +60,10 @@ const BACKLOG: OptionSpec =
     OptionSpec::new("backlog", "unread log from which it is read in large parts; 0 for never; default 64MiB").size();
 const MYSQL_URL: OptionSpec =
     OptionSpec::new("url", "mysql://user:password@host:port/database?sslmode=verify-full").required();
-const SERVER_ID: OptionSpec =
-    OptionSpec::new("server_id", "number as which the log is asked for; default: made from the pipeline's name");
+const SERVER_ID: OptionSpec = OptionSpec::new(
+    "server_id",
+    "number as which the log is asked for; default: made from the names of pipeline and database",
+);
 const ZERO_DATES: OptionSpec = OptionSpec::new(
     "zero_dates",
     "what becomes of dates like 0000-00-00: halt (default), null or text; exceptions behind commas: shop.orders.sent=null",

@@ -4,7 +4,7 @@
 //! enums. A rename, a narrower or another type, another key: refused, with how to go on. A NOT NULL that is new at the
 //! source is not carried over: the target holds no NULL anyway, and older rows of the log may still bring one.
 
-use rowferry_api::{Alteration, Column, Fill, KeyOrder, TableSchema, TypeDef, TypeDefKind, is_wider};
+use rowferry_api::{Alteration, Column, Dialect, Fill, KeyOrder, TableSchema, TypeDef, TypeDefKind, is_wider};
 use std::fmt;
 
 /// What to do at the target.
@@ -61,6 +61,13 @@ pub fn plan(taken: &TableSchema, now: &TableSchema) -> Result<Plan, Refusal> {
             }
         }
     }
+    // Where columns have no ids of their own, one that is gone and one that is new may be the same one under another name.
+    let may_be_renamed = |alterations: &[Alteration]| {
+        let drops = alterations.iter().any(|alteration| matches!(alteration, Alteration::DropColumn(_)));
+        let adds = alterations.iter().any(|alteration| matches!(alteration, Alteration::AddColumn(_)));
+        drops && adds
+    };
+    copy_again |= taken.dialect == Dialect::Mysql && may_be_renamed(&alterations);
     copy_again |= key_orders(taken) != key_orders(now);
     for column in now.computed.iter().filter(|column| !is_same_column_in(&taken.computed, column)) {
         alterations.push(Alteration::AddComputed(column.clone()));

@@ -109,6 +109,15 @@ impl GtidSet {
         }
     }
 
+    /// Adds MySQL's transactions of `source` from `start` on and below `end`.
+    pub(crate) fn add_interval(&mut self, source: SourceId, start: u64, end: u64) {
+        if let Self::Mysql(sources) = self
+            && start < end
+        {
+            sources.entry(source).or_default().add(start, end);
+        }
+    }
+
     pub(crate) fn contains(&self, gtid: &Gtid) -> bool {
         match (self, gtid) {
             (Self::Mysql(sources), Gtid::Mysql { source, number }) => {

@@ -30,8 +30,9 @@ pub(crate) fn text_expression(column: &Column) -> String {
         Kind::Int { .. } | Kind::Year => format!("CAST({name} + 0 AS CHAR)"),
         Kind::Decimal { .. } if column.native.contains("zerofill") => format!("CAST({name} + 0 AS CHAR)"),
         Kind::Decimal { .. } => format!("CAST({name} AS CHAR)"),
-        // A FLOAT prints six digits; as a double it prints those that read back to the same number.
-        Kind::Float | Kind::Double => format!("CAST({name} + 0e0 AS CHAR)"),
+        // A FLOAT prints six digits; as a double it prints those that read back to the same number. Taking nothing away keeps
+        // the sign of a zero.
+        Kind::Float | Kind::Double => format!("CAST({name} - 0e0 AS CHAR)"),
         Kind::Bit { bits } => format!("LPAD(BIN({name} + 0), {bits}, '0')"),
         Kind::Char { .. } | Kind::Varchar { .. } | Kind::Text { .. } | Kind::Enum { .. } | Kind::Set { .. } => {
             format!("CONVERT({name} USING utf8mb4)")

@@ -25,7 +25,7 @@ use tokio::sync::{Mutex, MutexGuard};
 pub struct SourceOptions {
     /// Where the server is.
     pub url: String,
-    /// As which replica we ask for the log; 0: a number made from the pipeline's name.
+    /// As which replica we ask for the log; 0: a number made from the names of pipeline and database.
     pub server_id: u32,
     /// The pipeline's name.
     pub pipeline: String,
@@ -79,9 +79,11 @@ impl MysqlSource {
     /// Reads the options. Connects to nothing.
     pub fn new(options: SourceOptions) -> Result<Self> {
         let SourceOptions { url, server_id, pipeline, zero_dates } = options;
+        let connect = ConnectOptions::parse(&url)?;
+        let name = format!("{pipeline} {}", connect.database().unwrap_or_default());
         Ok(Self {
-            connect: ConnectOptions::parse(&url)?,
-            server_id: if server_id == 0 { server_id_of(&pipeline) } else { server_id },
+            connect,
+            server_id: if server_id == 0 { server_id_of(&name) } else { server_id },
             zero_dates: Arc::new(ZeroDates::parse(&zero_dates)?),
             asking: Mutex::default(),
             shared: Arc::default(),
@@ -136,8 +138,8 @@ impl MysqlSource {
 }
 
 /// A replica's number that two pipelines hardly share, far above what people give by hand.
-fn server_id_of(pipeline: &str) -> u32 {
-    let hash = pipeline.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+fn server_id_of(name: &str) -> u32 {
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     0x4000_0000 | (hash & 0x3fff_ffff)
 }
 
@@ -262,5 +264,15 @@ impl Source for MysqlSource {
 /// The position that `error` says is not there any more.
 pub(crate) fn log_error(context: &str, error: mysql_async::Error) -> Error {
     let error = from_mysql(context, error);
-    if error.kind() == ErrorKind::LogLost { status::lost(error.to_string()) } else { error }
+    if error.kind() != ErrorKind::LogLost {
+        return error;
+    }
+    let text = error.to_string();
+    // The same code as for a log that is gone.
+    if text.contains("server_uuid/server_id") {
+        return Error::new(ErrorKind::Busy, text).hint(
+            "Another process reads the log under the same number: end it, or set another `server_id` in the source's options.",
+        );
+    }
+    status::lost(text)
 }

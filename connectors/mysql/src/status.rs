@@ -84,7 +84,8 @@ pub(crate) async fn refuse_lost(conn: &mut Conn, server: Server, origin: &Origin
             };
             if GtidSet::parse(server.flavor, &purged)?.is_subset(resume) { Ok(()) } else { Err(purged_error(resume)) }
         }
-        (None, None) if resume.server == origin.server => {
+        // GTIDs may have been turned on since: the file still leads there.
+        (None, _) if resume.server == origin.server => {
             let files = files(conn).await?;
             match files.iter().find(|(file, _)| *file == resume.file) {
                 None => Err(purged_error(resume)),
@@ -92,7 +93,7 @@ pub(crate) async fn refuse_lost(conn: &mut Conn, server: Server, origin: &Origin
                 Some(_) => Ok(()),
             }
         }
-        (None, None) => Err(Error::new(
+        (None, _) => Err(Error::new(
             ErrorKind::Identity,
             format!(
                 "resume: {}:{} is a place in the log of server {}, and this is server {}; without GTIDs the logs of two servers \
@@ -103,8 +104,6 @@ pub(crate) async fn refuse_lost(conn: &mut Conn, server: Server, origin: &Origin
         .hint("Point `source` back to that server, or run `rowferry resync --all`, which compares and copies every table again.")),
         (Some(_), None) => Err(Error::new(ErrorKind::Config, "resume: the server no longer has GTIDs, which the position is made of")
             .hint("Set gtid_mode = ON again, or run `rowferry resync --all`.")),
-        // GTIDs were turned on since: the file still leads there.
-        (None, Some(_)) => Ok(()),
     }
 }
 

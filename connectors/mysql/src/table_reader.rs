@@ -59,6 +59,9 @@ impl MysqlTableReader {
 impl TableReader for MysqlTableReader {
     async fn split(&mut self, table: &TableSchema, rows_per_range: u64, ordered: bool) -> Result<Vec<Range>> {
         self.make_usable().await?;
+        if let Some(source) = &self.at_source {
+            source.shared.received.cut(&table.name);
+        }
         self.reading = true;
         let ranges = match ordered || !native::is_possible(table) {
             true => split::by_keys(&mut self.conn, table, rows_per_range).await,
@@ -79,7 +82,7 @@ impl TableReader for MysqlTableReader {
         let mut statement = select(table, range, ordered).map_err(|error| error.within(context.as_str()))?;
         self.reading = true;
         if let Some(source) = &self.at_source
-            && source.shared.received.wait(&mut self.conn, self.server).await?
+            && source.shared.received.wait(&mut self.conn, self.server, &table.name).await?
         {
             statement += "; COMMIT";
         }
@@ -110,8 +113,8 @@ fn select(table: &TableSchema, range: &Range, ordered: bool) -> Result<String> {
         .columns
         .iter()
         .map(|column| match column.ty {
-            // Printed as a number of 64 bits it keeps all of its own.
-            Type::Float { bits: 32 } => format!("({} + 0e0)", quote_name(&column.name)),
+            // Printed as a number of 64 bits it keeps all of its own; taking nothing away keeps the sign of a zero.
+            Type::Float { bits: 32 } => format!("({} - 0e0)", quote_name(&column.name)),
             _ => quote_name(&column.name),
         })
         .collect();

@@ -261,6 +261,12 @@ async fn every_kind_comes_back_by_value() {
     let flavor = Mysql::shared().flavor();
     let mut kinds: Vec<(&str, &[&str])> = KINDS.to_vec();
     if flavor.is_mariadb() {
+        // It has no negative zero.
+        for kind in &mut kinds {
+            if let ("float" | "double", values) = kind {
+                *values = &values[..3];
+            }
+        }
         kinds.extend([
             ("uuid", &["00112233-4455-6677-8899-aabbccddeeff"] as &[&str]),
             ("inet6", &["2001:db8::ff00:42:8329"]),
@@ -324,7 +330,7 @@ async fn every_kind_comes_back_by_value() {
     let mut expected = block(lines);
     let expected = expected.next().await.unwrap().unwrap();
     let expected: Vec<String> =
-        expected.lines().map(|line| canonical(&kinds, &String::from_utf8(line.to_vec()).unwrap())).collect();
+        expected.lines().map(|line| canonical(&kinds, std::str::from_utf8(line).unwrap())).collect();
     let canonical_rows = |lines: Vec<String>| lines.iter().map(|line| canonical(&kinds, line)).collect::<Vec<_>>();
     assert_eq!(canonical_rows(ferry.read(&t, &Range::Whole).await), expected);
     assert_eq!(canonical_rows(ferry.read(&u, &Range::Whole).await), expected);
@@ -554,7 +560,7 @@ async fn long_rows_pass_and_too_long_ones_are_named() {
         .replace(&t, &Range::Native(String::new()), block([vec![Some(b"5" as &[u8]), Some(text.as_bytes()), None]]))
         .await
         .unwrap();
-    let sizes = "SELECT id, LENGTH(v), LENGTH(b), MD5(v) = MD5(REPEAT('it''s ', 400000)) FROM t ORDER BY id";
+    let sizes = "SELECT id, LENGTH(v), LENGTH(b), v = REPEAT('it''s ', 400000) FROM t ORDER BY id";
     let expected = ["1 1 - 0", "2 2000000 100000 1", "3 1 - 0", "4 2000000 100000 1", "5 2000000 - 1"];
     assert_eq!(ferry.rows(sizes).await, expected);
     let limit: usize = ferry.target.value("SELECT @@max_allowed_packet").await.parse().unwrap();

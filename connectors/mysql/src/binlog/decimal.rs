@@ -1,25 +1,30 @@
 //! DECIMAL's binary form: groups of nine decimal digits, the sign in the first bit (MySQL source, `decimal2bin`).
 
-use super::digits::push_padded;
+use super::digits::{push_padded, push_u64};
 use super::reader::{CUT, Decoded, Malformed, be_uint};
 
-const DIGITS_PER_GROUP: usize = 9;
+const GROUP_DIGITS: usize = 9;
 /// The bytes that a group of so many digits takes.
-const GROUP_BYTES: [usize; DIGITS_PER_GROUP + 1] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
+const GROUP_BYTES: [usize; GROUP_DIGITS + 1] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
+
+/// Ten to the power of so many digits.
+const POWERS: [u64; GROUP_DIGITS + 1] =
+    [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
 
 /// How many bytes a value takes.
 #[inline]
 pub(super) fn binary_len(precision: u8, scale: u8) -> usize {
     let len = |digits: u8| {
         let digits = usize::from(digits);
-        digits / DIGITS_PER_GROUP * 4 + GROUP_BYTES[digits % DIGITS_PER_GROUP]
+        digits / GROUP_DIGITS * 4 + GROUP_BYTES[digits % GROUP_DIGITS]
     };
     len(precision.saturating_sub(scale)) + len(scale)
 }
 
 /// Appends the value's text: no leading zeros, all digits of the scale.
 pub(super) fn push_decimal(out: &mut Vec<u8>, bytes: &[u8], precision: u8, scale: u8) -> Decoded<()> {
-    let mut buffer = [0u8; 32];
+    const MAX_BYTES: usize = 32;
+    let mut buffer = [0u8; MAX_BYTES];
     let buffer = buffer.get_mut(..bytes.len()).ok_or(CUT)?;
     buffer.copy_from_slice(bytes);
     let first = buffer.first_mut().ok_or(CUT)?;
@@ -27,48 +32,56 @@ pub(super) fn push_decimal(out: &mut Vec<u8>, bytes: &[u8], precision: u8, scale
     *first ^= 0x80;
     if is_negative {
         buffer.iter_mut().for_each(|byte| *byte = !*byte);
-    }
-    let start = out.len();
-    let (integer, scale) = (usize::from(precision.saturating_sub(scale)), usize::from(scale));
-    let mut rest: &[u8] = buffer;
-    let mut group = |out: &mut Vec<u8>, digits: usize| -> Decoded<()> {
-        let (bytes, after) = rest.split_at_checked(GROUP_BYTES[digits]).ok_or(CUT)?;
-        rest = after;
-        let value = be_uint(bytes);
-        if value >= 10u64.pow(digits as u32) {
-            return Err(Malformed("a decimal has a group of too many digits"));
+        if buffer.iter().any(|byte| *byte != 0) {
+            out.push(b'-');
         }
-        push_padded(out, value, digits);
+    }
+    let (integer, scale) = (usize::from(precision.saturating_sub(scale)), usize::from(scale));
+    let mut groups = Groups { rest: buffer };
+    // Before the point the short group comes first, behind it last.
+    let mut is_zero = true;
+    let mut push_whole = |out: &mut Vec<u8>, digits| -> Decoded<()> {
+        let value = groups.next(digits)?;
+        if !is_zero {
+            push_padded(out, value, digits);
+        } else if value != 0 {
+            is_zero = false;
+            push_u64(out, value);
+        }
         Ok(())
     };
-    // Before the point the short group comes first, behind it last.
-    if integer % DIGITS_PER_GROUP > 0 {
-        group(out, integer % DIGITS_PER_GROUP)?;
+    push_whole(out, integer % GROUP_DIGITS)?;
+    for _ in 0..integer / GROUP_DIGITS {
+        push_whole(out, GROUP_DIGITS)?;
     }
-    for _ in 0..integer / DIGITS_PER_GROUP {
-        group(out, DIGITS_PER_GROUP)?;
+    if is_zero {
+        out.push(b'0');
     }
-    let point = out.len();
-    for _ in 0..scale / DIGITS_PER_GROUP {
-        group(out, DIGITS_PER_GROUP)?;
+    if scale > 0 {
+        out.push(b'.');
+        for _ in 0..scale / GROUP_DIGITS {
+            push_padded(out, groups.next(GROUP_DIGITS)?, GROUP_DIGITS);
+        }
+        let last = scale % GROUP_DIGITS;
+        if last > 0 {
+            push_padded(out, groups.next(last)?, last);
+        }
     }
-    if scale % DIGITS_PER_GROUP > 0 {
-        group(out, scale % DIGITS_PER_GROUP)?;
-    }
-    set_out(out, start, point, is_negative);
     Ok(())
 }
 
-/// Puts sign and point in, and takes leading zeros out.
-fn set_out(out: &mut Vec<u8>, start: usize, point: usize, is_negative: bool) {
-    let is_zero = out[start..].iter().all(|digit| *digit == b'0');
-    if point < out.len() {
-        out.insert(point, b'.');
+/// Takes groups of digits off the front; positive by now.
+struct Groups<'a> {
+    rest: &'a [u8],
+}
+
+impl Groups<'_> {
+    fn next(&mut self, digits: usize) -> Decoded<u64> {
+        let (bytes, after) = self.rest.split_at_checked(GROUP_BYTES[digits]).ok_or(CUT)?;
+        self.rest = after;
+        let value = be_uint(bytes);
+        if value < POWERS[digits] { Ok(value) } else { Err(Malformed("a decimal has a group of too many digits")) }
     }
-    let zeros = out[start..point].iter().take_while(|digit| **digit == b'0').count();
-    let sign: &[u8] = if is_negative && !is_zero { b"-" } else { b"" };
-    let kept_zero: &[u8] = if zeros == point - start { b"0" } else { b"" };
-    out.splice(start..start + zeros, sign.iter().chain(kept_zero).copied());
 }
 
 #[cfg(test)]

@@ -104,10 +104,7 @@ impl Decoder {
             types::TABLE_MAP => LogEvent::TableMap(self.table_map(body)?),
             code if rows_event::is_rows(code) => self.rows(code, body)?,
             types::XID => self.transaction_ends(LogEvent::Xid),
-            types::XA_PREPARE => {
-                let one_phase = reader.u8()? != 0;
-                self.transaction_ends(LogEvent::XaPrepare { one_phase })
-            }
+            types::XA_PREPARE => self.transaction_ends(xa_prepare(&mut reader)?),
             types::GTID | types::ANONYMOUS_GTID => {
                 self.transaction_begins(gtid_event::read_mysql(body, header.type_code)?)
             }
@@ -137,7 +134,7 @@ impl Decoder {
                 LogEvent::RowsQuery(lossy(reader.rest()))
             }
             types::ANNOTATE_ROWS => LogEvent::RowsQuery(lossy(reader.rest())),
-            types::PREVIOUS_GTIDS => LogEvent::PreviousGtids(body.clone()),
+            types::PREVIOUS_GTIDS => LogEvent::PreviousGtids(gtid_event::read_previous(body)?),
             types::GTID_LIST => gtid_list(&mut reader)?,
             types::STOP => LogEvent::Stop,
             code => return Ok(without_content(code)),
@@ -287,6 +284,16 @@ fn without_content(code: u8) -> Option<LogEvent> {
         | types::IGNORABLE => Some(LogEvent::Ignored),
         _ => None,
     }
+}
+
+/// Whether it is committed too, the id's format, the lengths of its two parts, and those.
+fn xa_prepare(reader: &mut Reader<'_>) -> Decoded<LogEvent> {
+    let one_phase = reader.u8()? != 0;
+    let format = reader.u32()?;
+    let (global, branch) = (reader.u32()? as usize, reader.u32()? as usize);
+    let (global, branch) = (reader.take(global)?, reader.take(branch)?);
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    Ok(LogEvent::XaPrepare { xid: format!("X'{}',X'{}',{format}", hex(global), hex(branch)), one_phase })
 }
 
 /// Fields of the form type, length, value, as they pass 4 GiB.

@@ -2,7 +2,7 @@
 
 use super::compressed::Payload;
 use super::table_map::TableMap;
-use crate::gtid::Gtid;
+use crate::gtid::{Gtid, GtidSet};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -24,16 +24,17 @@ pub(crate) enum LogEvent {
     Rows(RowsEvent),
     /// The transaction is committed.
     Xid,
-    /// The transaction is prepared and waits for its XA COMMIT or XA ROLLBACK, or (`one_phase`) is committed.
-    XaPrepare { one_phase: bool },
+    /// The transaction is prepared and waits for its XA COMMIT or XA ROLLBACK, or (`one_phase`) is committed. The id is
+    /// written as in those statements: `X'7831',X'',1`.
+    XaPrepare { xid: String, one_phase: bool },
     /// The server is there and has sent everything up to `position` of `file`.
     Heartbeat { file: String, position: u64 },
     /// A compressed transaction; each event inside is for [`Decoder::parse_inner`](super::Decoder::parse_inner).
     Payload(Payload),
     /// The text of the statement whose rows follow.
     RowsQuery(String),
-    /// What comes before this file, in the text form of a GTID set; written where a file begins.
-    PreviousGtids(Bytes),
+    /// MySQL's: all transactions before this file.
+    PreviousGtids(GtidSet),
     /// MariaDB's: the last GTID of each domain and server before this file (before the dump, in an artificial one).
     GtidList(Vec<Gtid>),
     /// A value that only a statement in statement format needs (INSERT_ID, RAND(), a user's variable).

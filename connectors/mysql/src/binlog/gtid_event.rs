@@ -2,8 +2,9 @@
 
 use super::event::{AlterPhase, GtidEvent};
 use super::header::types;
-use super::reader::{CUT, Decoded, Malformed, Reader};
-use crate::gtid::{Gtid, SourceId};
+use super::reader::{CUT, Decoded, Malformed, Reader, lossy};
+use crate::connection::Flavor;
+use crate::gtid::{Gtid, GtidSet, SourceId};
 
 /// GTID and ANONYMOUS_GTID; 5.6 ends after the number, 5.7 after the logical clock.
 pub(super) fn read_mysql(body: &[u8], code: u8) -> Decoded<GtidEvent> {
@@ -50,7 +51,7 @@ pub(super) fn read_tagged(body: &[u8]) -> Decoded<GtidEvent> {
             2 => number = Some(varlen(&mut reader)? >> 1),
             3 => {
                 let len = usize::try_from(varlen(&mut reader)?).map_err(|_| CUT)?;
-                source.tag = super::reader::lossy(reader.take(len)?);
+                source.tag = lossy(reader.take(len)?);
             }
             6 => commit_time_us = Some(varlen(&mut reader)?),
             0 | 4 | 5 | 7..=11 => drop(varlen(&mut reader)?),
@@ -60,6 +61,28 @@ pub(super) fn read_tagged(body: &[u8]) -> Decoded<GtidEvent> {
     let number = number.ok_or(Malformed("it has no number"))?;
     let gtid = Some(Gtid::Mysql { source, number });
     Ok(GtidEvent { gtid, is_standalone: false, alter: None, commit_time_us })
+}
+
+/// PREVIOUS_GTIDS: a count, then for each source its UUID and half-open intervals. From 8.3 on the count may stand one byte
+/// higher, with a one in the highest byte, and a tag behind each UUID.
+pub(super) fn read_previous(body: &[u8]) -> Decoded<GtidSet> {
+    let mut reader = Reader::new(body);
+    let head = reader.u64()?;
+    let is_tagged = head >> 56 == 1;
+    let sources = if is_tagged { (head << 8) >> 16 } else { head };
+    let mut set = GtidSet::new(Flavor::Mysql);
+    for _ in 0..sources {
+        let mut source = SourceId { uuid: reader.take(16)?.try_into().map_err(|_| CUT)?, tag: String::new() };
+        if is_tagged {
+            let len = usize::try_from(varlen(&mut reader)?).map_err(|_| CUT)?;
+            source.tag = lossy(reader.take(len)?);
+        }
+        for _ in 0..reader.u64()? {
+            let (start, end) = (reader.u64()?, reader.u64()?);
+            set.add_interval(source.clone(), start, end);
+        }
+    }
+    Ok(set)
 }
 
 /// MariaDB's GTID: sequence, domain, flags, and what the flags announce.

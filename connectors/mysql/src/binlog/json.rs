@@ -349,6 +349,27 @@ mod tests {
         assert_eq!(text(&[]), "null");
     }
 
+    /// Large containers have numbers of 4 bytes, and 32-bit integers in their entries.
+    #[test]
+    fn a_large_object() {
+        let number = |number: u32| number.to_le_bytes().to_vec();
+        let parts: [&[u8]; 12] = [
+            &[1],
+            &number(2),
+            &number(34),
+            &number(30),
+            &[1, 0],
+            &number(31),
+            &[1, 0],
+            &[7],
+            &number(u32::MAX),
+            &[8],
+            &number(4_000_000_000),
+            b"abxx",
+        ];
+        assert_eq!(text(&parts.concat()), r#"{"a": -1, "b": 4000000000}"#);
+    }
+
     #[test]
     fn strings_are_escaped() {
         assert_eq!(text(b"\x0c\x08\"\\\x01\x1f\x0a\x7f/\x09"), r#""\"\\\u0001\u001f\n/\t""#.replace('/', "\u{7f}/"));

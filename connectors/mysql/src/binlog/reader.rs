@@ -105,13 +105,25 @@ impl<'a> Reader<'a> {
 /// A little-endian number of at most 8 bytes.
 #[inline]
 pub(super) fn le_uint(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    match *bytes {
+        // The lengths that most values have.
+        [byte] => u64::from(byte),
+        [a, b] => u64::from(u16::from_le_bytes([a, b])),
+        [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
+        [a, b, c, d, e, f, g, h] => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        _ => bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)),
+    }
 }
 
 /// A big-endian number of at most 8 bytes.
 #[inline]
 pub(super) fn be_uint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    match *bytes {
+        [byte] => u64::from(byte),
+        [a, b, c, d] => u64::from(u32::from_be_bytes([a, b, c, d])),
+        [a, b, c, d, e] => u64::from(a) << 32 | u64::from(u32::from_be_bytes([b, c, d, e])),
+        _ => bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)),
+    }
 }
 
 /// The part of `whole` that `part`, a slice of it, is.

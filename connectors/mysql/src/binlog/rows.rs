@@ -72,13 +72,10 @@ impl RowDecoder {
             }
             let codec =
                 codec(log, kind, charsets).map_err(|error| error.within(format!("column \"{name}\" of {table}")))?;
-            let sign_differs = matches!(kind, Kind::Int { unsigned, .. } if map.is_unsigned(index) == Some(!unsigned));
-            let codec = codec.filter(|_| !sign_differs).ok_or_else(|| {
-                let sign = match map.is_unsigned(index) {
-                    Some(true) => " unsigned",
-                    _ => "",
-                };
-                differs(format!("column \"{name}\" is {log}{sign}, in the table it is {kind:?}"))
+            let codec = codec.filter(|_| fits_metadata(map, index, kind)).ok_or_else(|| {
+                let unsigned = if map.is_unsigned(index) == Some(true) { " unsigned" } else { "" };
+                let binary = if map.collation(index) == Some(BINARY) { " (binary)" } else { "" };
+                differs(format!("column \"{name}\" is {log}{unsigned}{binary}, in the table it is {kind:?}"))
             })?;
             columns.push(Column { name: name.clone(), log, codec });
         }
@@ -203,6 +200,31 @@ impl RowDecoder {
         };
         Error::new(ErrorKind::Protocol, text)
     }
+}
+
+/// The number of the collation of bytes that are no text.
+const BINARY: u64 = 63;
+
+/// Whether sign, text or bytes, and labels are as the metadata says, where the log has it.
+fn fits_metadata(map: &TableMap, index: usize, kind: &Kind) -> bool {
+    match kind {
+        Kind::Int { unsigned, .. } => map.is_unsigned(index) != Some(!unsigned),
+        Kind::Char { .. } | Kind::Varchar { .. } | Kind::Text { .. } => map.collation(index) != Some(BINARY),
+        Kind::Binary { .. } | Kind::Varbinary { .. } | Kind::Blob { .. } => {
+            map.collation(index).is_none_or(|collation| collation == BINARY)
+        }
+        Kind::Enum { labels, charset } | Kind::Set { labels, charset } => {
+            map.labels(index).is_none_or(|logged| fits_labels(logged, labels, charset))
+        }
+        _ => true,
+    }
+}
+
+/// The log has labels in the column's own character set: those of others than UTF-8 are only counted.
+fn fits_labels(logged: &[Vec<u8>], labels: &[String], charset: &str) -> bool {
+    let is_utf8 = charset.starts_with("utf8");
+    let mut pairs = logged.iter().zip(labels);
+    logged.len() == labels.len() && pairs.all(|(logged, label)| !is_utf8 || **logged == *label.as_bytes())
 }
 
 const NO_DOCUMENT: Malformed = Malformed("differences without a document");

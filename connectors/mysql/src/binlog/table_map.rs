@@ -77,7 +77,6 @@ pub(crate) struct Metadata {
     /// Of each column that has a sign.
     unsigned: Option<Vec<bool>>,
     charsets: Option<Charsets>,
-    enum_set_charsets: Option<Charsets>,
     names: Option<Vec<String>>,
     enum_labels: Option<Vec<Vec<Vec<u8>>>>,
     set_labels: Option<Vec<Vec<Vec<u8>>>>,
@@ -155,13 +154,12 @@ impl Metadata {
                 };
                 self.primary_key = Some(all(field, with_prefix)?);
             }
-            10 => self.enum_set_charsets = Some(Charsets::read_default(field)?),
-            11 => self.enum_set_charsets = Some(Charsets::read_each(field)?),
             12 => {
                 let mut visible = high_bits_first(field.rest());
                 visible.truncate(columns.len());
                 self.visible = Some(visible);
             }
+            // The collations of ENUM and SET, the dimensions of vectors, and what is newer.
             _ => {}
         }
         Ok(())

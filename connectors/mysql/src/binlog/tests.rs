@@ -1,7 +1,9 @@
 //! Logs that real servers wrote, against what the servers' SELECT printed afterwards; and damaged ones.
 
 mod damage;
+mod events;
 mod fixture;
+mod forms;
 
 use super::event::{LogEvent, RowsKind};
 use super::rows::RowDecoder;
@@ -33,6 +35,12 @@ fn every_type_of_mariadb() {
     assert!(seen.texts.iter().any(|seen| seen.starts_with("rows query insert into types")));
 }
 
+/// And images after an update without what did not change (`binlog_row_image = FULL_NODUP`).
+#[test]
+fn newer_types_of_mariadb() {
+    check("mariadb-11.8-types");
+}
+
 #[test]
 fn every_type_of_mysql() {
     let seen = check("mysql-9.7-types");
@@ -42,7 +50,7 @@ fn every_type_of_mysql() {
 /// `binlog_row_metadata = FULL`, whose fields count only some of the columns.
 #[test]
 fn metadata_is_of_the_right_columns() {
-    for name in ["mariadb-10.11-types", "mysql-9.7-types"] {
+    for name in ["mariadb-10.11-types", "mariadb-11.8-types", "mysql-9.7-types"] {
         let fixture = Fixture::read(name);
         for table in &fixture.tables {
             let map = fixture.table_map(&table.name);

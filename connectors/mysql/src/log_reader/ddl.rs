@@ -16,6 +16,15 @@ pub(super) struct Prepared {
     replaced: Vec<TableName>,
 }
 
+/// Whether values stand under another name afterwards, which no row of the log says.
+fn renames(action: &AlterAction) -> bool {
+    match action {
+        AlterAction::Change { name, column, .. } => *name != column.name,
+        AlterAction::RenameColumn { .. } => true,
+        _ => false,
+    }
+}
+
 impl MysqlLogReader {
     /// Reads a statement and asks the catalog what it has to. Can be repeated.
     pub(super) async fn prepare_statement(&mut self, query: &QueryEvent) -> Result<()> {
@@ -32,8 +41,11 @@ impl MysqlLogReader {
                     }
                 }
                 prepared.replaced.extend(replaced);
-                if let Change::Alter { table, .. } = change {
+                if let Change::Alter { table, actions } = change {
                     prepared.replaced.extend(self.moved_rows(table, &query.statement));
+                    if self.tables.is_carried(table) && actions.iter().any(renames) {
+                        prepared.replaced.push(table.clone());
+                    }
                 }
             }
         }

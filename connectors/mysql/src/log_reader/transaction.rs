@@ -41,11 +41,11 @@ impl MysqlLogReader {
             }
             LogEvent::Query(query) => self.statement(header, &query, events).map(|()| 0),
             LogEvent::Rows(rows) => self.rows(header, &rows, events),
-            LogEvent::Xid | LogEvent::XaPrepare { one_phase: true } => {
+            LogEvent::Xid | LogEvent::XaPrepare { one_phase: true, .. } => {
                 self.end(header, events);
                 Ok(0)
             }
-            LogEvent::XaPrepare { one_phase: false } => {
+            LogEvent::XaPrepare { one_phase: false, .. } => {
                 if self.transaction.as_ref().is_some_and(|transaction| transaction.began) {
                     return Err(self.refused(
                         "an XA transaction was prepared, whose end the log tells apart from its rows",

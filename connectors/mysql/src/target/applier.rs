@@ -2,7 +2,7 @@
 
 use super::catalog::{TargetTable, look};
 use super::session::Session;
-use super::shape::{Shape, Values};
+use super::shape::{Shape, Values, Written};
 use super::{ddl, finish, replace};
 use crate::connection::{ConnectOptions, quote_text};
 use async_trait::async_trait;
@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex};
 
 /// Keys of one statement: what an optimizer still takes for a list of places in an index.
 const KEYS_AT_ONCE: usize = 1_000;
+/// The same for keys of several columns.
+const WIDE_KEYS_AT_ONCE: usize = 200;
 
 /// A connection that writes.
 pub(super) struct MysqlApplier {
@@ -190,39 +192,25 @@ impl MysqlApplier {
     /// Removes rows; one that is not there is no error.
     pub(super) async fn delete(&mut self, shape: &Shape, keys: &[Key]) -> Result<()> {
         let limit = self.session.statement_bytes();
+        let columns: Vec<&Written> = shape.key_columns().collect();
+        // Not every server walks an index for a list of rows; for conditions side by side each does.
+        let (head, between, tail, at_once) = match columns.as_slice() {
+            [only] => (format!("DELETE FROM {} WHERE {} IN (", shape.table, only.name), ",", ")", KEYS_AT_ONCE),
+            _ => (format!("DELETE FROM {} WHERE (", shape.table), ") OR (", ")", WIDE_KEYS_AT_ONCE),
+        };
         let mut statement = Vec::new();
-        for chunk in keys.chunks(KEYS_AT_ONCE) {
-            match shape.key_columns().collect::<Vec<_>>().as_slice() {
-                [only] => {
-                    let head = format!("DELETE FROM {} WHERE {} IN (", shape.table, only.name);
-                    for key in chunk {
-                        statement.extend_from_slice(if statement.is_empty() { head.as_bytes() } else { b"," });
-                        shape.put_key(key, &mut statement)?;
-                        if statement.len() > limit {
-                            self.send(shape, &mut statement, ")").await?;
-                        }
-                    }
-                    self.send(shape, &mut statement, ")").await?;
+        for chunk in keys.chunks(at_once) {
+            for key in chunk {
+                statement.extend_from_slice(if statement.is_empty() { &head } else { between }.as_bytes());
+                match columns.len() {
+                    1 => shape.put_key(key, &mut statement)?,
+                    _ => shape.put_key_condition(key, &mut statement)?,
                 }
-                // Not every server walks an index for a list of rows.
-                _ => {
-                    for key in chunk {
-                        if !statement.is_empty() {
-                            statement.push(b';');
-                        }
-                        statement.extend_from_slice(format!("DELETE FROM {} WHERE ", shape.table).as_bytes());
-                        shape.put_key_condition(key, &mut statement)?;
-                        if statement.len() > limit {
-                            self.session.run_each(&shape.context, &statement).await?;
-                            statement.clear();
-                        }
-                    }
-                    if !statement.is_empty() {
-                        self.session.run_each(&shape.context, &statement).await?;
-                        statement.clear();
-                    }
+                if statement.len() > limit {
+                    self.send(shape, &mut statement, tail).await?;
                 }
             }
+            self.send(shape, &mut statement, tail).await?;
         }
         Ok(())
     }

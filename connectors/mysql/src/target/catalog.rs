@@ -126,13 +126,22 @@ pub(super) async fn has_database(session: &mut Session, name: &str) -> Result<bo
     Ok(found.is_some())
 }
 
-/// Whether the table has an index or a foreign key of that name.
+/// Whether the table has an index of that name.
 pub(super) async fn has_index(session: &mut Session, table: &TableName, name: &str) -> Result<bool> {
-    let (schema, table_name, index) = (quote_text(&table.schema), quote_text(&table.name), quote_text(name));
+    has(session, table, "STATISTICS", &format!("INDEX_NAME = {}", quote_text(name))).await
+}
+
+/// Whether the table has a foreign key of that name. Its index has the name too.
+pub(super) async fn has_foreign_key(session: &mut Session, table: &TableName, name: &str) -> Result<bool> {
+    let condition = format!("CONSTRAINT_NAME = {} AND CONSTRAINT_TYPE = 'FOREIGN KEY'", quote_text(name));
+    has(session, table, "TABLE_CONSTRAINTS", &condition).await
+}
+
+async fn has(session: &mut Session, table: &TableName, view: &str, condition: &str) -> Result<bool> {
     let query = format!(
-        "SELECT 1 FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {table_name} \
-         AND INDEX_NAME = {index} UNION SELECT 1 FROM information_schema.TABLE_CONSTRAINTS WHERE TABLE_SCHEMA = {schema} \
-         AND TABLE_NAME = {table_name} AND CONSTRAINT_NAME = {index} LIMIT 1"
+        "SELECT 1 FROM information_schema.{view} WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} AND {condition} LIMIT 1",
+        quote_text(&table.schema),
+        quote_text(&table.name)
     );
     let found: Option<u8> = session.first(&format!("look at the indexes of table {table}"), query).await?;
     Ok(found.is_some())

@@ -237,6 +237,8 @@ fn add_column(session: &Session, form: &TableSchema, have: &TargetTable, column:
         (Some(default), Dialect::Mysql) => {
             statements.push(alter(format!("MODIFY COLUMN {name} {ty} {not_null} DEFAULT {default}")));
         }
+        // Without any default even a column that may be NULL has to be named.
+        _ if column.nullable => statements.push(alter(format!("MODIFY COLUMN {name} {ty} NULL DEFAULT NULL"))),
         _ => statements.push(alter(format!("ALTER COLUMN {name} DROP DEFAULT"))),
     }
     statements

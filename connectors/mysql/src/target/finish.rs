@@ -1,6 +1,6 @@
 //! Builds secondary indexes, unique constraints and foreign keys. What cannot be carried over is a finding.
 
-use super::catalog::{TargetTable, has_index, look};
+use super::catalog::{TargetTable, has_foreign_key, has_index, look};
 use super::ddl::left_out;
 use super::session::Session;
 use super::types::index_bytes;
@@ -29,7 +29,7 @@ pub(super) async fn finish(session: &mut Session, form: &TableSchema) -> Result<
         }
     }
     for key in &form.foreign_keys {
-        if look(session, &key.references).await?.is_some() && !has_index(session, &form.name, &key.name).await? {
+        if look(session, &key.references).await?.is_some() && !has_foreign_key(session, &form.name, &key.name).await? {
             findings.extend(attempt(session, form, &key.name, &foreign_key_action(key)).await?);
         }
     }

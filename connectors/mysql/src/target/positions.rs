@@ -43,7 +43,7 @@ pub(super) async fn create(session: &mut Session) -> Result<()> {
         }
     }
     let statement = format!(
-        "INSERT INTO {DATABASE}.identity (one, id) VALUES (1, MD5(CONCAT(UUID(), RAND(), NOW(6)))) \
+        "INSERT INTO {DATABASE}.identity (one, id) VALUES (1, REPLACE(UUID(), '-', '')) \
          ON DUPLICATE KEY UPDATE one = 1"
     );
     session.run(context, statement).await.map(drop)

@@ -64,6 +64,8 @@ async fn make_stage(applier: &mut MysqlApplier, shape: &Shape, stage: &str) -> R
     });
     let key: Vec<String> = shape.key.iter().map(|index| format!("c{index}")).collect();
     let columns = columns.chain([format!("PRIMARY KEY ({})", key.join(", "))]).collect::<Vec<_>>().join(", ");
+    // A DELETE over two tables names its table by an alias, which is looked for in the database that is in use.
+    applier.run(&format!("USE {}", shape.database)).await?;
     applier.run(&format!("DROP TEMPORARY TABLE IF EXISTS {stage}")).await?;
     applier.run(&format!("CREATE TEMPORARY TABLE {stage} ({columns}) ENGINE = InnoDB")).await
 }
@@ -102,6 +104,8 @@ async fn staged(
     rows: BlockStream<'_>,
     replaced: &mut Replaced,
 ) -> Result<()> {
+    // A DELETE that names its table by an alias needs a database that is selected.
+    applier.run(&format!("USE {}", shape.database)).await?;
     let places =
         |prefix: &str| (0..shape.columns.len()).map(|index| format!("{prefix}c{index}")).collect::<Vec<_>>().join(", ");
     insert(applier, shape, &format!("INSERT INTO {stage} ({}) VALUES ", places("")), rows, replaced).await?;

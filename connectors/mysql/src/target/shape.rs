@@ -33,7 +33,9 @@ pub(super) enum Values {
 pub(super) struct Shape {
     /// Database and table, quoted.
     pub(super) table: String,
-    /// The form's name of it, for messages.
+    /// The table's database, quoted.
+    pub(super) database: String,
+    /// What a message says that is done with it.
     pub(super) context: String,
     /// In the order of the cells.
     pub(super) columns: Vec<Written>,
@@ -73,10 +75,10 @@ impl Shape {
         })?;
         let names: Vec<&str> = form.key_columns().map(|column| column.name.as_str()).collect();
         let others = have.uniques.iter().filter(|unique| !unique.is_over(&names)).cloned().collect();
-        let written = |name: &str| columns.iter().any(|column: &Written| column.name == quote_name(name));
         let follow_updates = have.columns.iter().filter(|column| column.follows_updates);
         Ok(Self {
             table: have.quoted.clone(),
+            database: quote_name(&form.name.schema),
             context: format!("write table {}", form.name),
             key,
             others,
@@ -85,10 +87,7 @@ impl Shape {
             cells: form.columns.len(),
             has_alias: server.is_mysql(8, 0) && (server.version > (8, 0, 18)),
             own: quote_name(&form.name.name),
-            columns: {
-                debug_assert!(names.iter().all(|name| written(name)));
-                columns
-            },
+            columns,
         })
     }
 

@@ -1,0 +1,292 @@
+//! What happens to a pipeline from MySQL or MariaDB over its life: kills under traffic, another server in the source's place,
+//! a log that is gone, a form that changes while nobody reads.
+
+#![allow(clippy::unwrap_used)]
+
+use rowferry_testkit::mysql::compare::{Target, differences, source_tables};
+use rowferry_testkit::{Database, Mysql, MysqlDatabase, Postgres, Rowferry};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_rowferry");
+
+fn config(source: &MysqlDatabase, target: &str) -> String {
+    config_at(&source.url(), source.name(), target)
+}
+
+fn config_at(url: &str, database: &str, target: &str) -> String {
+    format!(
+        "[pipeline.shop]\nsource = {{ kind = \"mysql\", url = \"{url}\" }}\ntarget = {target}\ntables = [\"{database}.*\"]\n\
+         slice_rows = 500\n"
+    )
+}
+
+fn into_postgres(copy: &Database) -> String {
+    format!("{{ kind = \"postgres\", url = \"{}\" }}", copy.url())
+}
+
+async fn assert_same(source: &MysqlDatabase, target: Target<'_>) {
+    let pairs = source_tables(source, &target).await;
+    let found = differences(source, target, &pairs).await;
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+fn rows_copied(rowferry: &Rowferry) -> u64 {
+    let (_, status) = rowferry.json(&["status"]);
+    let tables = status["pipelines"][0]["tables"].as_array().unwrap().clone();
+    tables.iter().map(|table| table["rows_copied"].as_u64().unwrap()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_under_traffic_into_postgres() {
+    let copy = Postgres::shared().create_database("mysql_kills");
+    let sum = async || copy.value(SUM).await;
+    kill_at_random(&into_postgres(&copy), |_| Target::Postgres(&copy), sum).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_under_traffic_into_mysql() {
+    let copy = Mysql::shared().create_database("mysql_kills");
+    let target = format!("{{ kind = \"mysql\", url = \"{}\" }}", copy.url());
+    let sum = async || copy.value(&SUM.replace("shop.", "")).await;
+    kill_at_random(&target, |_| Target::Mysql(&copy), sum).await;
+}
+
+const SUM: &str = "SELECT sum(balance) FROM shop.accounts";
+const TABLES: &str = "CREATE TABLE accounts (id INT PRIMARY KEY, balance DECIMAL(12,2) NOT NULL, note VARCHAR(100));
+    INSERT INTO accounts VALUES (1, 1000, ''), (2, 1000, ''), (3, 1000, ''), (4, 1000, ''), (5, 1000, ''), (6, 1000, ''),
+        (7, 1000, ''), (8, 1000, ''), (9, 1000, ''), (10, 1000, '');
+    CREATE TABLE entries (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, account INT NOT NULL, text TEXT CHARACTER SET latin1,
+        at DATETIME(6));
+    CREATE TABLE names (name VARCHAR(40) PRIMARY KEY, n INT)";
+
+async fn kill_at_random<'a>(target: &str, open: impl Fn(&'a ()) -> Target<'a>, sum: impl AsyncFn() -> String) {
+    const KILLS: u32 = 10;
+    let mut random = Random::new();
+    let source = Arc::new(Mysql::shared().create_database("mysql_source"));
+    source.execute(TABLES).await;
+    source
+        .execute(&format!(
+            "INSERT INTO entries (account, text) SELECT 1 + seq % 10, repeat('é', seq % 90) FROM ({NUMBERS}) n"
+        ))
+        .await;
+    let mut config = config(&source, target);
+    // A MySQL target's own database holds the table by its own name.
+    let is_renamed = target.contains("postgres");
+    if is_renamed {
+        config += &format!("[pipeline.shop.table.\"{}.accounts\"]\ntarget = \"shop.accounts\"\n", source.name());
+    }
+    let rowferry = Rowferry::new(BINARY, &config);
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..3_u64)
+        .map(|writer| tokio::spawn(write(source.clone(), stop.clone(), Random(random.next() ^ writer | 1))))
+        .collect();
+    for kill in 0..KILLS {
+        let running = rowferry.spawn_run();
+        tokio::time::sleep(Duration::from_millis(30 + random.below(900))).await;
+        rowferry.refuse_errors(&running.kill9().stderr);
+        if kill == KILLS / 2 {
+            source.execute("ALTER TABLE accounts ADD COLUMN added INT NOT NULL DEFAULT 5 AFTER id").await;
+            rowferry.run_until_caught_up();
+        }
+        if kill >= KILLS / 2 {
+            assert_eq!(sum().await, "10000.00", "after kill {kill}");
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    rowferry.run_until_caught_up();
+    let mut pairs = source_tables(&source, &open(&())).await;
+    for pair in pairs.iter_mut().filter(|pair| pair.source == "accounts" && is_renamed) {
+        pair.target = ("shop".into(), "accounts".into());
+    }
+    let found = differences(&source, open(&()), &pairs).await;
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    rowferry.command(&["verify"]).expect_code(0);
+}
+
+/// 1 to 3000, on servers without recursive queries too.
+const NUMBERS: &str = "SELECT a.n + 10 * b.n + 100 * c.n + 1000 * d.n + 1 AS seq FROM
+    (SELECT 0 n UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6 UNION SELECT 7 UNION SELECT 8
+     UNION SELECT 9) a,
+    (SELECT 0 n UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6 UNION SELECT 7 UNION SELECT 8
+     UNION SELECT 9) b,
+    (SELECT 0 n UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6 UNION SELECT 7 UNION SELECT 8
+     UNION SELECT 9) c,
+    (SELECT 0 n UNION SELECT 1 UNION SELECT 2) d";
+
+/// Moves money about, in transactions over two tables; some are rolled back.
+async fn write(source: Arc<MysqlDatabase>, stop: Arc<AtomicBool>, mut random: Random) {
+    while !stop.load(Ordering::Relaxed) {
+        let (from, to) = (1 + random.below(10), 1 + random.below(10));
+        let amount = random.below(50);
+        let name = random.below(200);
+        let end = if random.below(8) == 0 { "ROLLBACK" } else { "COMMIT" };
+        let transaction = format!(
+            "BEGIN; UPDATE accounts SET balance = balance - {amount} WHERE id = {from};
+             UPDATE accounts SET balance = balance + {amount}, note = 'to {from}' WHERE id = {to};
+             INSERT INTO entries (account, text, at) VALUES ({from}, 'moved {amount} €', NOW(6)), ({to}, NULL, NULL);
+             DELETE FROM entries WHERE id = {name}; {end};
+             INSERT INTO names VALUES ('n{name}', {amount}) ON DUPLICATE KEY UPDATE n = n + 1, name = 'N{name}'"
+        );
+        // A deadlock rolls back.
+        let _ = source.try_execute(&transaction).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_by_gtid_goes_on_at_the_other_server() {
+    let common = ["--log-slave-updates=ON", "--binlog-format=ROW"];
+    let first = Mysql::start(&[&common[..], &["--server-id=11"]].concat());
+    let second = Mysql::start(&[&common[..], &["--server-id=12"]].concat());
+    let source = first.create_database("failover");
+    source
+        .execute("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20)); INSERT INTO t VALUES (1, 'one'), (2, 'two')")
+        .await;
+    follow(&first, &second).await;
+    let copy = Postgres::shared().create_database("failover");
+    let rowferry = Rowferry::new(BINARY, &config(&source, &into_postgres(&copy)));
+    rowferry.run_until_caught_up();
+    let copied = rows_copied(&rowferry);
+    source.execute("INSERT INTO t VALUES (3, 'unread')").await;
+    let replica = wait_for_rows(&second, source.name(), 3).await;
+    first.stop();
+    replica.execute("STOP SLAVE; SET GLOBAL read_only = 0").await;
+    replica.execute(&format!("UPDATE `{}`.t SET v = 'deux' WHERE id = 2", source.name())).await;
+    rowferry.set_config(&config_at(&second.url(source.name()), source.name(), &into_postgres(&copy)));
+    rowferry.run_until_caught_up();
+    let name = source.name();
+    let rows = copy.query_text(&format!("SELECT id, v FROM {name}.t ORDER BY id")).await;
+    let rows: Vec<String> =
+        rows.into_iter().map(|row| row.into_iter().flatten().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(rows, ["1 one", "2 deux", "3 unread"]);
+    assert_eq!(rows_copied(&rowferry), copied, "nothing is copied again");
+}
+
+async fn follow(first: &Mysql, second: &Mysql) {
+    first.execute("CREATE USER repl@'%' IDENTIFIED BY 'x'; GRANT REPLICATION SLAVE ON *.* TO repl@'%'").await;
+    let mariadb = first.flavor().is_mariadb();
+    let auto = if mariadb { "MASTER_USE_GTID = slave_pos" } else { "MASTER_AUTO_POSITION = 1" };
+    let (change, start) = match (mariadb, first.flavor().version() >= (8, 4)) {
+        (false, true) => (
+            format!(
+                "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {}, SOURCE_USER = 'repl', SOURCE_PASSWORD = \
+                 'x', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1",
+                first.port()
+            ),
+            "START REPLICA",
+        ),
+        _ => (
+            format!(
+                "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USER = 'repl', MASTER_PASSWORD = 'x', {auto}",
+                first.port()
+            ),
+            "START SLAVE",
+        ),
+    };
+    second.execute(&change).await;
+    second.execute(start).await;
+}
+
+/// Waits until the replica has so many rows of `t`.
+async fn wait_for_rows(replica: &Mysql, database: &str, rows: u64) -> MysqlDatabase {
+    let own = replica.create_database("look");
+    let sql = format!("SELECT COUNT(*) FROM `{database}`.t");
+    let until = std::time::Instant::now() + Duration::from_secs(30);
+    while own.try_query_text(&sql).await.ok().and_then(|found| found[0][0].clone()) != Some(rows.to_string()) {
+        assert!(std::time::Instant::now() < until, "the replica does not follow: {}", replica.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    own
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lacks_our_transactions_is_refused() {
+    let server = Mysql::start(&["--server-id=21"]);
+    let source = server.create_database("stranger");
+    source.execute("CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)").await;
+    let copy = Postgres::shared().create_database("stranger");
+    let rowferry = Rowferry::new(BINARY, &config(&source, &into_postgres(&copy)))
+        .allow_error("has not been where we are")
+        .allow_error("is server");
+    rowferry.run_until_caught_up();
+    let other = Mysql::start(&["--server-id=22"]);
+    other.execute(&format!("CREATE DATABASE `{0}`; CREATE TABLE `{0}`.t (id INT PRIMARY KEY)", source.name())).await;
+    rowferry.set_config(&config_at(&other.url(source.name()), source.name(), &into_postgres(&copy)));
+    rowferry.command(&["run", "--until-caught-up"]).expect_code(1).expect_stderr(&["resync --all"]);
+    let rows = copy.value(&format!("SELECT count(*) FROM {}.t", source.name())).await;
+    assert_eq!(rows, "2", "nothing was changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_purged_is_refused_and_a_resync_mends_it() {
+    let server = Mysql::start(&["--server-id=31"]);
+    let source = server.create_database("purged");
+    source.execute("CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t VALUES (1, 1), (2, 2)").await;
+    let copy = Postgres::shared().create_database("purged");
+    let rowferry = Rowferry::new(BINARY, &config(&source, &into_postgres(&copy))).allow_error("the log");
+    rowferry.run_until_caught_up();
+    source.execute("UPDATE t SET v = 10 WHERE id = 1; DELETE FROM t WHERE id = 2; INSERT INTO t VALUES (3, 3)").await;
+    source.execute("FLUSH BINARY LOGS").await;
+    let logs = source.query_text("SHOW BINARY LOGS").await;
+    let last = logs.last().unwrap()[0].clone().unwrap();
+    source.execute(&format!("PURGE BINARY LOGS TO '{last}'")).await;
+    assert_eq!(source.query_text("SHOW BINARY LOGS").await.len(), 1, "the server keeps the log for somebody");
+    rowferry.command(&["run", "--until-caught-up"]).expect_code(1).expect_stderr(&["resync --all"]);
+    rowferry.command(&["resync", "--all"]).expect_code(0);
+    rowferry.run_until_caught_up();
+    assert_same(&source, Target::Postgres(&copy)).await;
+}
+
+/// Two columns of one type change their places while nobody reads, in a log that has no names.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_log_without_names_are_read_by_the_form_of_their_time() {
+    let options: &[&str] =
+        if Mysql::shared().flavor().version() >= (8, 0) { &["--binlog-row-metadata=MINIMAL"] } else { &[] };
+    let server = Mysql::start(options);
+    let source = server.create_database("forms");
+    source.execute("CREATE TABLE t (id INT PRIMARY KEY, a INT, b INT); INSERT INTO t VALUES (1, 10, 20)").await;
+    let copy = Postgres::shared().create_database("forms");
+    let rowferry = Rowferry::new(BINARY, &config(&source, &into_postgres(&copy)));
+    rowferry.run_until_caught_up();
+    for round in 0..2 {
+        let first = 10 * round + 2;
+        source
+            .execute(&format!(
+                "INSERT INTO t (id, a, b) VALUES ({first}, 10, 20); ALTER TABLE t MODIFY b INT AFTER id;
+                 INSERT INTO t (id, a, b) VALUES ({first} + 1, 10, 20); ALTER TABLE t MODIFY a INT AFTER id;
+                 INSERT INTO t (id, a, b) VALUES ({first} + 2, 10, 20); UPDATE t SET a = a + 1 WHERE id = {first}"
+            ))
+            .await;
+        rowferry.run_until_caught_up();
+        assert_same(&source, Target::Postgres(&copy)).await;
+    }
+    let (_, status) = rowferry.json(&["status"]);
+    assert_eq!(status["pipelines"][0]["tables"][0]["rows_copied"], 1, "the log was read, not the table");
+}
+
+/// A seeded generator (xorshift); the seed is printed.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(now.as_nanos() as u64);
+        println!("SEED={seed}");
+        Self(seed | 1)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
