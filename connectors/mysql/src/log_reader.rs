@@ -20,9 +20,10 @@ use crate::zero_dates::ZeroDates;
 use async_trait::async_trait;
 use dump::{Dump, Inner};
 use futures_util::FutureExt;
-use rowferry_api::{Error, ErrorKind, Event, LogReader, Position, Result, TableSchema};
+use rowferry_api::{Error, ErrorKind, Event, LogReader, Position, Result, TableName, TableSchema};
 use std::sync::Arc;
-use tables::Tables;
+use tables::{Answer, Question, Tables};
+use tokio::task::JoinHandle;
 use transaction::Transaction;
 
 /// A call of `next` stops appending at about this size.
@@ -43,7 +44,9 @@ pub(crate) struct MysqlLogReader {
     context: String,
     dump: Dump,
     decoder: Decoder,
-    tables: Tables,
+    /// Away while they are asked for something that the server has to be asked for.
+    tables: Option<Tables>,
+    asking: Option<Asking>,
     shared: Arc<Shared>,
     server: Server,
     /// The end of the last transaction.
@@ -55,8 +58,8 @@ pub(crate) struct MysqlLogReader {
     payload: Option<PayloadEvents>,
     /// An event that is being taken; kept until it is done, so that a dropped call loses nothing.
     current: Option<(Header, LogEvent, bool)>,
-    /// The statement that `current` is, read.
-    prepared: Option<ddl::Prepared>,
+    /// Those of the tables that `current` takes away that the catalog has all the same.
+    there: Vec<TableName>,
     /// Transactions since the last position that was told.
     silent: u32,
     /// Seconds that the server's clock is ahead of ours.
@@ -84,7 +87,8 @@ impl MysqlLogReader {
             context,
             dump,
             decoder: Decoder::new(server.flavor),
-            tables,
+            tables: Some(tables),
+            asking: None,
             shared,
             server,
             file: start.file.clone(),
@@ -93,7 +97,7 @@ impl MysqlLogReader {
             transaction: None,
             payload: None,
             current: None,
-            prepared: None,
+            there: Vec::new(),
             silent: 0,
             clock_ahead_us,
         })
@@ -140,16 +144,47 @@ impl MysqlLogReader {
         .hint("The server was stopped, or the log has an event of a type that is not known.")
     }
 
-    /// Takes the event that is current. What may have to wait comes first and can be repeated.
-    async fn take(&mut self, events: &mut Vec<Event>) -> Result<usize> {
-        let Some((_, event, _)) = &self.current else { return Ok(0) };
-        match event {
-            LogEvent::TableMap(map) => self.tables.describe(map, events).await?,
-            LogEvent::Query(query) => {
-                let query = query.clone();
-                self.prepare_statement(&query).await?;
+    fn tables(&self) -> &Tables {
+        self.tables.as_ref().expect("they are away only while an answer is waited for")
+    }
+
+    fn tables_mut(&mut self) -> &mut Tables {
+        self.tables.as_mut().expect("they are away only while an answer is waited for")
+    }
+
+    /// What has to be known before the current event is taken.
+    fn question(&self) -> Option<Question> {
+        match &self.current {
+            Some((_, LogEvent::TableMap(map), _)) if !self.tables().knows(map) => Some(Question::Describe(map.clone())),
+            Some((_, LogEvent::Query(query), _)) => {
+                let gone = self.taken_away(query);
+                (!gone.is_empty()).then_some(Question::WhichAreThere(gone))
             }
-            _ => {}
+            _ => None,
+        }
+    }
+
+    /// Takes the event that is current. What has to be asked for first is asked in a task of its own: a dropped call leaves
+    /// no connection in the middle of an answer.
+    async fn take(&mut self, events: &mut Vec<Event>) -> Result<usize> {
+        if self.asking.is_none()
+            && let Some(question) = self.question()
+        {
+            let mut tables = self.tables.take().expect("nothing else is asked");
+            self.asking = Some(Asking(tokio::spawn(async move {
+                let answer = tables.answer(question).await;
+                (tables, answer)
+            })));
+        }
+        if let Some(asking) = &mut self.asking {
+            let broken = |error| Error::new(ErrorKind::Other, "look at the source's tables").because(error);
+            let (tables, answer) = (&mut asking.0).await.map_err(broken)?;
+            self.asking = None;
+            self.tables = Some(tables);
+            match answer? {
+                Answer::Described(told) => events.extend(told),
+                Answer::There(there) => self.there = there,
+            }
         }
         let Some((header, event, is_inner)) = self.current.take() else { return Ok(0) };
         if !is_inner {
@@ -201,6 +236,15 @@ impl MysqlLogReader {
     }
 }
 
+/// A question under way, which ends with the reader.
+struct Asking(JoinHandle<(Tables, Result<Answer>)>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Where the dump begins. By file and offset on the server that the position is of; else by GTID.
 fn start(server: Server, origin: &Origin, from: &Position) -> Result<LogPosition> {
     let mut start = LogPosition::parse(server.flavor, from)?;
@@ -215,7 +259,9 @@ impl LogReader for MysqlLogReader {
     async fn next(&mut self, events: &mut Vec<Event>) -> Result<()> {
         let before = events.len();
         let mut bytes = 0;
-        self.tables.announce(events);
+        if let Some(tables) = &mut self.tables {
+            tables.announce(events);
+        }
         loop {
             let is_empty = events.len() == before;
             let told = self.silent == 0 || self.transaction.is_some();

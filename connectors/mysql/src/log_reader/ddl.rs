@@ -5,16 +5,7 @@ use super::MysqlLogReader;
 use crate::binlog::{AlterPhase, Header, QueryEvent};
 use crate::statements::{AlterAction, Change, SqlMode, Statement, XaVerb, parse};
 use rowferry_api::{Event, Op, Result, TableName};
-use std::collections::BTreeMap;
-
-/// A statement that has been read, with what the catalog said about it.
-pub(super) struct Prepared {
-    statement: Statement,
-    /// Tables that are dropped here and not there later either.
-    gone: Vec<TableName>,
-    /// Tables whose rows are others from here on.
-    replaced: Vec<TableName>,
-}
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether values stand under another name afterwards, which no row of the log says.
 fn renames(action: &AlterAction) -> bool {
@@ -26,39 +17,36 @@ fn renames(action: &AlterAction) -> bool {
 }
 
 impl MysqlLogReader {
-    /// Reads a statement and asks the catalog what it has to. Can be repeated.
-    pub(super) async fn prepare_statement(&mut self, query: &QueryEvent) -> Result<()> {
-        let statement = parse(&query.statement, &query.schema, SqlMode(query.sql_mode.unwrap_or(0)));
-        let mut prepared = Prepared { statement, gone: Vec::new(), replaced: Vec::new() };
-        if let Statement::Ddl(changes) = &prepared.statement {
-            for change in changes {
-                let (gone, replaced) = self.fate(change);
-                for table in gone {
-                    // One that was made again since is copied again.
-                    match self.tables.is_there(&table).await? {
-                        true => prepared.replaced.push(table),
-                        false => prepared.gone.push(table),
-                    }
-                }
-                prepared.replaced.extend(replaced);
-                if let Change::Alter { table, actions } = change {
-                    prepared.replaced.extend(self.moved_rows(table, &query.statement));
-                    if self.tables.is_carried(table) && actions.iter().any(renames) {
-                        prepared.replaced.push(table.clone());
-                    }
-                }
+    fn read(query: &QueryEvent) -> Statement {
+        parse(&query.statement, &query.schema, SqlMode(query.sql_mode.unwrap_or(0)))
+    }
+
+    /// Carried tables that a statement drops or renames.
+    pub(super) fn taken_away(&self, query: &QueryEvent) -> Vec<TableName> {
+        match Self::read(query) {
+            Statement::Ddl(changes) => changes.iter().flat_map(|change| self.fate(change).0).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Carried tables whose rows are others after a statement.
+    fn replaced(&self, change: &Change, query: &QueryEvent) -> Vec<TableName> {
+        let mut replaced = self.fate(change).1;
+        if let Change::Alter { table, actions } = change {
+            replaced.extend(self.moved_rows(table, &query.statement));
+            if self.tables().is_carried(table) && actions.iter().any(renames) {
+                replaced.push(table.clone());
             }
         }
-        self.prepared = Some(prepared);
-        Ok(())
+        replaced
     }
 
     /// Which carried tables a change takes away, and which are others afterwards.
     fn fate(&self, change: &Change) -> (Vec<TableName>, Vec<TableName>) {
-        let carried = |table: &&TableName| self.tables.is_carried(table);
+        let carried = |table: &&TableName| self.tables().is_carried(table);
         match change {
             Change::Drop(tables) => (tables.iter().filter(carried).cloned().collect(), Vec::new()),
-            Change::DropDatabase(name) => (self.tables.carried_in(name), Vec::new()),
+            Change::DropDatabase(name) => (self.tables().carried_in(name), Vec::new()),
             Change::Rename(pairs) => self.renamed(pairs),
             Change::Alter { table, actions } => {
                 let to = actions.iter().find_map(|action| match action {
@@ -67,7 +55,7 @@ impl MysqlLogReader {
                 });
                 to.map_or_else(Default::default, |to| self.renamed(&[(table.clone(), to)]))
             }
-            Change::Create { table, or_replace: true, .. } if self.tables.is_carried(table) => {
+            Change::Create { table, or_replace: true, .. } if self.tables().is_carried(table) => {
                 (Vec::new(), vec![table.clone()])
             }
             _ => (Vec::new(), Vec::new()),
@@ -83,7 +71,7 @@ impl MysqlLogReader {
             before.insert(from, None);
             before.insert(to, origin);
         }
-        let carried = before.into_iter().filter(|(name, _)| self.tables.is_carried(name));
+        let carried = before.into_iter().filter(|(name, _)| self.tables().is_carried(name));
         let (mut gone, mut replaced) = (Vec::new(), Vec::new());
         for (name, origin) in carried {
             match origin {
@@ -113,15 +101,14 @@ impl MysqlLogReader {
             return Vec::new();
         }
         // The other table of an exchange is named somewhere.
-        let mut tables = self.tables.carried_in(&table.schema);
+        let mut tables = self.tables().carried_in(&table.schema);
         tables.retain(|other| other == table || statement.contains(&other.name));
         tables
     }
 
-    /// Takes the statement that was prepared.
+    /// Takes a statement.
     pub(super) fn statement(&mut self, header: &Header, query: &QueryEvent, events: &mut Vec<Event>) -> Result<()> {
-        let Some(prepared) = self.prepared.take() else { return Ok(()) };
-        match &prepared.statement {
+        match &Self::read(query) {
             Statement::Begin => self.transaction.get_or_insert_default().has_end = true,
             Statement::Xa(XaVerb::Start, _) => self.transaction.get_or_insert_default().has_end = true,
             Statement::Xa(XaVerb::End, _) | Statement::Savepoint(_) | Statement::Release(_) => {}
@@ -146,7 +133,7 @@ impl MysqlLogReader {
             Statement::Ddl(changes) => {
                 let phase = self.transaction.as_ref().and_then(|transaction| transaction.alter);
                 if !matches!(phase, Some(AlterPhase::Start | AlterPhase::Rollback)) {
-                    self.ddl(header, changes, &prepared, events);
+                    self.ddl(header, changes, query, events);
                 }
                 let goes_on = query.statement.trim_end().to_ascii_uppercase().ends_with("START TRANSACTION");
                 if goes_on {
@@ -166,24 +153,31 @@ impl MysqlLogReader {
         }
     }
 
-    fn ddl(&mut self, header: &Header, changes: &[Change], prepared: &Prepared, events: &mut Vec<Event>) {
+    fn ddl(&mut self, header: &Header, changes: &[Change], query: &QueryEvent, events: &mut Vec<Event>) {
+        // A table that was made again since is copied again.
+        let there = std::mem::take(&mut self.there);
+        let (back, gone): (Vec<TableName>, Vec<TableName>) =
+            self.taken_away(query).into_iter().partition(|table| there.contains(table));
+        let replaced = changes.iter().flat_map(|change| self.replaced(change, query));
+        let replaced: BTreeSet<TableName> = replaced.chain(back).collect();
         for change in changes {
             if let Change::Truncate(table) = change
-                && let Some(form) = self.tables.told(table)
+                && let Some(form) = self.tables().told(table)
             {
                 self.ensure_begun(header, events);
                 events.push(Event::Change(rowferry_api::Change { table: form, op: Op::Truncate }));
             }
-            for table in self.tables.forms.apply(change) {
-                self.tables.forget(&table);
-                self.tables.tell_followed(&table, events);
+            let tables = self.tables_mut();
+            for table in tables.forms.apply(change) {
+                tables.forget(&table);
+                tables.tell_followed(&table, events);
             }
         }
-        for table in &prepared.replaced {
-            self.tables.forget(table);
-            events.push(Event::Replaced(table.clone()));
+        for table in replaced {
+            self.tables_mut().forget(&table);
+            events.push(Event::Replaced(table));
         }
-        events.extend(prepared.gone.iter().cloned().map(Event::Dropped));
+        events.extend(gone.into_iter().map(Event::Dropped));
     }
 
     /// Changes that are handed out already cannot be taken back.
@@ -200,11 +194,11 @@ impl MysqlLogReader {
 
     fn refuse_statement(&self, query: &QueryEvent, tables: &[TableName]) -> Result<()> {
         let concerned: Vec<String> =
-            tables.iter().filter(|table| self.tables.is_carried(table)).map(ToString::to_string).collect();
+            tables.iter().filter(|table| self.tables().is_carried(table)).map(ToString::to_string).collect();
         if !tables.is_empty() && concerned.is_empty() {
             return Ok(());
         }
-        if tables.is_empty() && self.tables.carried_in(&query.schema).is_empty() {
+        if tables.is_empty() && self.tables().carried_in(&query.schema).is_empty() {
             return Ok(());
         }
         let what = match concerned.is_empty() {

@@ -2,8 +2,8 @@
 //! followed up to here, else by the catalog.
 
 use super::derive::{self, Collations};
-use super::versions;
 use super::forms::{self, form_of, forms_now, is_virtual};
+use super::versions;
 use crate::binlog::{RowDecoder, RowsEvent, RowsKind, TableMap};
 use crate::catalog::{self, Which};
 use crate::charset::Charsets;
@@ -40,6 +40,20 @@ pub(super) struct Tables {
     /// What is told before anything else.
     first: Vec<Event>,
     builder: RowBuilder,
+}
+
+/// What only the server can say.
+pub(super) enum Question {
+    /// How rows of this table are read.
+    Describe(Arc<TableMap>),
+    /// Which of these tables the catalog has now.
+    WhichAreThere(Vec<TableName>),
+}
+
+pub(super) enum Answer {
+    /// What is to be told of the table before its rows.
+    Described(Vec<Event>),
+    There(Vec<TableName>),
 }
 
 /// How rows of a table become changes.
@@ -129,20 +143,40 @@ impl Tables {
     }
 
     /// Whether the catalog has the table now.
-    pub(super) async fn is_there(&mut self, table: &TableName) -> Result<bool> {
+    async fn is_there(&mut self, table: &TableName) -> Result<bool> {
         let entries = catalog::entries(&mut self.conn, self.server, &Which::Table(table)).await?;
         Ok(!entries.is_empty())
     }
 
-    /// Learns how the rows that follow are read. Can be repeated.
-    pub(super) async fn describe(&mut self, map: &Arc<TableMap>, events: &mut Vec<Event>) -> Result<()> {
+    /// Whether it is known how rows of this table are read, or that nobody asks for them.
+    pub(super) fn knows(&self, map: &Arc<TableMap>) -> bool {
         let asked = self.shared.changes();
-        if let Some((known, when, _)) = self.plans.get(&map.table_id)
-            && Arc::ptr_eq(known, map)
-            && *when == asked
-        {
-            return Ok(());
+        matches!(self.plans.get(&map.table_id), Some((known, when, _)) if Arc::ptr_eq(known, map) && *when == asked)
+    }
+
+    /// Asks the server what has to be known.
+    pub(super) async fn answer(&mut self, question: Question) -> Result<Answer> {
+        match question {
+            Question::Describe(map) => {
+                let mut told = Vec::new();
+                self.describe(&map, &mut told).await?;
+                Ok(Answer::Described(told))
+            }
+            Question::WhichAreThere(tables) => {
+                let mut there = Vec::new();
+                for table in tables {
+                    if self.is_there(&table).await? {
+                        there.push(table);
+                    }
+                }
+                Ok(Answer::There(there))
+            }
         }
+    }
+
+    /// Learns how the rows that follow are read.
+    async fn describe(&mut self, map: &Arc<TableMap>, events: &mut Vec<Event>) -> Result<()> {
+        let asked = self.shared.changes();
         if self.plans.len() >= MAX_PLANS {
             self.plans.clear();
         }

@@ -122,11 +122,11 @@ impl MysqlLogReader {
 
     /// Rows of a table that is carried become changes.
     fn rows(&mut self, header: &Header, rows: &RowsEvent, events: &mut Vec<Event>) -> Result<usize> {
-        if !self.tables.takes(rows) {
+        if !self.tables().takes(rows) {
             return Ok(0);
         }
         self.ensure_begun(header, events);
-        self.tables.changes(rows, events)
+        self.tables_mut().changes(rows, events)
     }
 
     pub(super) fn ensure_begun(&mut self, header: &Header, events: &mut Vec<Event>) {

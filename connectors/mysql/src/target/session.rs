@@ -18,7 +18,7 @@ const STATEMENT_BYTES: usize = 512 << 10;
 
 /// Warnings that say nothing of values: something is there already or gone already, a statement that a log of statements would
 /// not carry, syntax or a character set that will go in later versions, an index that is there twice.
-const HARMLESS: [u16; 11] = [1007, 1050, 1051, 1592, 1287, 1681, 3719, 3778, 1831, 3135, 3090];
+const HARMLESS: [u16; 12] = [4079, 1007, 1050, 1051, 1592, 1287, 1681, 3719, 3778, 1831, 3135, 3090];
 
 /// A connection that writes.
 pub(super) struct Session {
