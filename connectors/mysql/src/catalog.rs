@@ -1,8 +1,8 @@
 //! Tables as `information_schema` has them: columns, keys, indexes, foreign keys.
 //!
-//! Virtual generated columns are in [`TableSchema::computed`]: the log has them too, but not always with the value that a
-//! read gives (MariaDB logs what one that depends on AUTO_INCREMENT was before the number was known). Stored ones are columns
-//! like others, which know how they are computed.
+//! Virtual generated columns, and all of MariaDB's, are in [`TableSchema::computed`]: the log does not always bring what a
+//! read gives. MariaDB logs what a column that depends on AUTO_INCREMENT was before the number was known, and from 11 on leaves
+//! generated columns out of an UPDATE's images. MySQL's stored ones are columns like others, which know how they are computed.
 
 mod columns;
 mod indexes;

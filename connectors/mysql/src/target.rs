@@ -11,6 +11,7 @@ mod check;
 mod ddl;
 mod finish;
 mod fit;
+mod json;
 mod positions;
 mod reader;
 mod replace;

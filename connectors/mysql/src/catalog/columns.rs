@@ -1,7 +1,7 @@
 //! Columns: types, defaults, what rows hold in a column that was added after them.
 
 use super::{Text, Which, by_table, cell, query_text};
-use crate::connection::{Server, quote_text};
+use crate::connection::{Flavor, Server, quote_text};
 use crate::kind::Kind;
 use crate::statements::{self, LogColumn};
 use mysql_async::Conn;
@@ -99,9 +99,11 @@ fn add(columns: &mut Columns, server: Server, mut row: Vec<Text>, is_json: impl 
         name,
         native,
     };
-    let computed = is_virtual.then_some(statements::Generated::Virtual);
+    // MariaDB leaves generated columns out of some row images, also those that are kept on disk.
+    let is_computed = is_virtual || (is_stored && server.flavor == Flavor::Mariadb);
+    let computed = is_computed.then_some(statements::Generated::Virtual);
     columns.log.push(LogColumn { name: column.name.clone(), native: column.native.clone(), generated: computed });
-    if is_virtual { columns.computed.push(column) } else { columns.columns.push(column) }
+    if is_computed { columns.computed.push(column) } else { columns.columns.push(column) }
 }
 
 /// The catalog shows some characters of labels with a backslash; a native text has none of those.

@@ -43,7 +43,12 @@ const BROKEN_HINT: &str =
 
 fn from_server(context: &str, error: &ServerError) -> Error {
     let (kind, hint) = meaning(error.code);
-    let error = Error::new(kind, format!("{context}: {} ({})", error.message, error.code));
+    let message = match (kind, error.message.split_once(" for key ")) {
+        // The server names the values that are there twice.
+        (ErrorKind::Unique, Some((_, key))) => format!("another row has the same values under the key {key}"),
+        _ => error.message.clone(),
+    };
+    let error = Error::new(kind, format!("{context}: {message} ({})", error.code));
     match hint {
         Some(hint) => error.hint(hint),
         None => error,

@@ -64,7 +64,7 @@ impl Shape {
                 place,
                 name: quote_name(&column.name),
                 native: there.native.clone(),
-                form: Form::of(Kind::parse(&there.native).as_ref()),
+                form: Form::of(Kind::parse(&there.native).as_ref(), server),
                 is_key: form.key.contains(&place),
             });
         }

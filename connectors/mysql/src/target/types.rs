@@ -85,7 +85,6 @@ fn mapped(column: &Column, key_columns: u32, server: Server, spare: Spare) -> St
         Type::Date => "date".into(),
         Type::Time => "time(6)".into(),
         Type::Timestamp | Type::TimestampTz => "datetime(6)".into(),
-        Type::Uuid if server.is_mariadb(10, 7) => "uuid".into(),
         Type::Uuid => "char(36) character set ascii collate ascii_bin".into(),
         Type::TimeTz
         | Type::Interval

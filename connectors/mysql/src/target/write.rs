@@ -3,6 +3,8 @@
 //! Numbers stand as they are, so that an index over them serves; text and bytes are quoted. What the server would take for
 //! something else (a date with `BC` behind it) is refused here.
 
+use super::json::put_json;
+use crate::connection::{Flavor, Server};
 use crate::keys::{is_number, unhex};
 use crate::kind::Kind;
 use rowferry_api::{Cell, Error, ErrorKind, Result};
@@ -18,6 +20,8 @@ pub(super) enum Form {
     /// A number from `0` and `1`.
     Bits,
     Text,
+    /// As a document whose decimals stay exact.
+    Json,
     Bytes,
     Date,
     Time,
@@ -27,8 +31,9 @@ pub(super) enum Form {
 
 impl Form {
     /// How cells go into a column of this kind; `None` is one that nothing is known of.
-    pub(super) fn of(kind: Option<&Kind>) -> Self {
+    pub(super) fn of(kind: Option<&Kind>, server: Server) -> Self {
         match kind {
+            Some(Kind::Json) if server.flavor == Flavor::Mysql => Self::Json,
             Some(Kind::Int { .. } | Kind::Year | Kind::Decimal { .. }) => Self::Number,
             Some(Kind::Float) => Self::Float,
             Some(Kind::Double) => Self::Double,
@@ -79,6 +84,7 @@ impl Form {
                 out.extend_from_slice(bits.to_string().as_bytes());
             }
             Self::Text => put_quoted(b"", std::str::from_utf8(text).ok()?.as_bytes(), out),
+            Self::Json => put_json(std::str::from_utf8(text).ok()?.as_bytes(), out),
             Self::Bytes => put_quoted(b"_binary", &unhex(text)?, out),
             Self::Date => put_quoted(b"", Some(text).filter(|text| is_date(text))?, out),
             Self::Time => put_quoted(b"", Some(text).filter(|text| is_time(text))?, out),
@@ -100,7 +106,7 @@ impl Form {
             Self::Number => "number",
             Self::Float | Self::Double => "finite number",
             Self::Bits => "row of at most 64 bits",
-            Self::Text => "text in UTF-8",
+            Self::Text | Self::Json => "text in UTF-8",
             Self::Bytes => "string of bytes",
             Self::Date => "date from year 0 to 9999",
             Self::Time => "time",
@@ -156,7 +162,7 @@ fn is_time(text: &[u8]) -> bool {
 }
 
 /// Appends text or bytes in quotes, whatever is in it.
-fn put_quoted(introducer: &[u8], text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn put_quoted(introducer: &[u8], text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(introducer);
     out.push(b'\'');
     let mut rest = text;
