@@ -189,6 +189,10 @@ async fn server_ids(conn: &mut Conn, server: Server, ours: u32) -> Result<Vec<Fi
             "SET GLOBAL server_id = 1; and the same in its configuration.",
         )]);
     }
+    if server.flavor == Flavor::Mysql && !server.is_mysql(8, 0) {
+        // MySQL 5.6 answers with rows that are shorter than it says, where a replica gives no UUID.
+        return Ok(Vec::new());
+    }
     let statement = match server.is_mysql(8, 0) && server.version >= (8, 0, 22) {
         true => "SHOW REPLICAS",
         false => "SHOW SLAVE HOSTS",

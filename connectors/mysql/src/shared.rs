@@ -37,6 +37,11 @@ impl Shared {
         self.lock().get(table).cloned()
     }
 
+    /// The names of all carried tables.
+    pub(crate) fn names(&self) -> Vec<TableName> {
+        self.lock().keys().cloned().collect()
+    }
+
     /// The carried tables of a database.
     pub(crate) fn carried_in(&self, schema: &str) -> Vec<TableName> {
         self.lock().keys().filter(|table| table.schema == schema).cloned().collect()

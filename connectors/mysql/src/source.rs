@@ -13,11 +13,12 @@ use async_trait::async_trait;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use rowferry_api::{
-    Error, ErrorKind, Finding, Identity, LogReader, LogStart, Position, Result, Source, SourceTable, TableReader,
-    TableSchema,
+    Error, ErrorKind, Finding, Identity, LogReader, LogStart, Position, Result, Source, SourceTable, TableName,
+    TableReader, TableSchema,
 };
 use std::cmp::Ordering;
 use std::sync::{Arc, Mutex as SyncMutex};
+use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 
 /// What the configuration says of a source.
@@ -46,6 +47,10 @@ pub struct MysqlSource {
     /// The server's kind, once it is known, for positions.
     flavor: SyncMutex<Option<Flavor>>,
 }
+
+/// How often a carried table is looked for before it is gone, and how long apart.
+const MISSED_TRIES: u32 = 3;
+const MISSED_PAUSE: Duration = Duration::from_millis(150);
 
 /// A connection with what it is to.
 struct Asking {
@@ -168,8 +173,18 @@ impl Source for MysqlSource {
         asked.done(findings)
     }
 
+    /// A server without atomic DDL has no such table for a moment while it is altered: one that is missed is looked for again.
     async fn tables(&self) -> Result<Vec<SourceTable>> {
-        Ok(self.entries().await?.into_iter().map(|entry| entry.table).collect())
+        let mut tries = 0;
+        loop {
+            let tables: Vec<SourceTable> = self.entries().await?.into_iter().map(|entry| entry.table).collect();
+            let found = |name: &TableName| tables.iter().any(|table| table.schema.name == *name);
+            tries += 1;
+            if tries >= MISSED_TRIES || self.shared.names().iter().all(found) {
+                return Ok(tables);
+            }
+            tokio::time::sleep(MISSED_PAUSE).await;
+        }
     }
 
     async fn catalog_version(&self) -> Result<u64> {
