@@ -26,7 +26,7 @@ mod temporal;
 mod tests;
 mod values;
 
-pub(crate) use compressed::{Payload, PayloadEvents};
+pub(crate) use compressed::PayloadEvents;
 pub(crate) use decoder::Decoder;
 pub(crate) use event::{AlterPhase, GtidEvent, LogEvent, QueryEvent, RowsEvent, RowsKind};
 pub(crate) use header::Header;

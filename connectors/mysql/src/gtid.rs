@@ -80,13 +80,6 @@ impl GtidSet {
         Ok(set)
     }
 
-    pub(crate) fn flavor(&self) -> Flavor {
-        match self {
-            Self::Mysql(_) => Flavor::Mysql,
-            Self::Mariadb(_) => Flavor::Mariadb,
-        }
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Mysql(sources) => sources.is_empty(),
@@ -118,6 +111,7 @@ impl GtidSet {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn contains(&self, gtid: &Gtid) -> bool {
         match (self, gtid) {
             (Self::Mysql(sources), Gtid::Mysql { source, number }) => {
@@ -144,6 +138,7 @@ impl GtidSet {
     }
 
     /// Adds every transaction of `other`; in MariaDB's form the larger number of a domain stays.
+    #[cfg(test)]
     pub(crate) fn unite(&mut self, other: &Self) {
         match (self, other) {
             (Self::Mysql(sources), Self::Mysql(others)) => {

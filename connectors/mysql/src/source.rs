@@ -99,10 +99,10 @@ impl MysqlSource {
 
     async fn ask(&self) -> Result<Asked<'_>> {
         let mut held = self.asking.lock().await;
-        if let Some(mut asking) = held.take() {
-            if asking.conn.ping().await.is_ok() {
-                return Ok(Asked { held, asking: Some(asking) });
-            }
+        if let Some(mut asking) = held.take()
+            && asking.conn.ping().await.is_ok()
+        {
+            return Ok(Asked { held, asking: Some(asking) });
         }
         let (mut conn, server) = self.connect.connect().await?;
         if server.is_mysql(8, 0) {

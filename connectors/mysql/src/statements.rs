@@ -29,9 +29,9 @@ mod types;
 #[cfg(test)]
 mod against_server;
 
-pub(crate) use alter::{AlterAction, Place};
+pub(crate) use alter::AlterAction;
 pub(crate) use charset::{Charset, CharsetSpec};
-pub(crate) use definition::{ColumnDef, Definition, Generated};
+pub(crate) use definition::{Definition, Generated};
 pub(crate) use forms::{Form, Forms, LogColumn};
 
 use cursor::Cursor;

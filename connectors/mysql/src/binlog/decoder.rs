@@ -3,7 +3,7 @@
 use super::compressed::Payload;
 use super::event::LogEvent;
 use super::header::{HEADER_LEN, Header, types};
-use super::reader::{CUT, Decoded, Malformed, Reader, be_uint, lossy, slice_of};
+use super::reader::{CUT, Decoded, Malformed, Reader, lossy};
 use super::table_map::TableMap;
 use super::{gtid_event, query, rows_event};
 use crate::connection::Flavor;

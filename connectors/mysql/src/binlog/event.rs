@@ -86,6 +86,7 @@ pub(crate) struct QueryEvent {
     pub(crate) client_collation: Option<u16>,
 }
 
+#[cfg(test)]
 impl QueryEvent {
     const ANSI_QUOTES: u64 = 4;
     const NO_BACKSLASH_ESCAPES: u64 = 0x10_0000;
@@ -125,9 +126,4 @@ pub(crate) struct RowsEvent {
     pub(super) data: Bytes,
 }
 
-impl RowsEvent {
-    /// The size of the rows' bytes.
-    pub(crate) fn data_bytes(&self) -> usize {
-        self.data.len()
-    }
-}
+impl RowsEvent {}

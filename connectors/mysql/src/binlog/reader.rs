@@ -92,14 +92,6 @@ impl<'a> Reader<'a> {
         let len = self.lenenc_len()?;
         self.take(len)
     }
-
-    /// Up to a zero byte, which is taken too.
-    pub(super) fn until_nul(&mut self) -> Decoded<&'a [u8]> {
-        let end = memchr::memchr(0, self.rest).ok_or(CUT)?;
-        let (taken, rest) = self.rest.split_at(end);
-        self.rest = &rest[1..];
-        Ok(taken)
-    }
 }
 
 /// A little-endian number of at most 8 bytes.

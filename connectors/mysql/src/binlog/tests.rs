@@ -8,7 +8,7 @@ mod forms;
 use super::event::{LogEvent, RowsKind};
 use super::rows::RowDecoder;
 use super::table_map::TableMap;
-use super::{AlterPhase, Decoder, Header};
+use super::{Decoder, Header};
 use crate::connection::Flavor;
 use crate::gtid::{Gtid, GtidSet};
 use crate::kind::Kind;

@@ -2,7 +2,7 @@
 
 use super::compressed;
 use super::decimal::push_decimal;
-use super::digits::{push_f32, push_f64, push_i64, push_padded, push_u64};
+use super::digits::{push_f32, push_f64, push_i64, push_u64};
 use super::fit::Codec;
 use super::json::push_json;
 use super::reader::{CUT, Decoded, Malformed, be_uint, le_uint};

@@ -28,6 +28,7 @@ impl Intervals {
         self.0.splice(from..to, [(start, end)]);
     }
 
+    #[cfg(test)]
     pub(super) fn contains(&self, number: u64) -> bool {
         let after = self.0.partition_point(|interval| interval.0 <= number);
         after > 0 && number < self.0[after - 1].1
@@ -40,6 +41,7 @@ impl Intervals {
         })
     }
 
+    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         self.0.iter().copied()
     }

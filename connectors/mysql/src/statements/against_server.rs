@@ -6,7 +6,7 @@
 mod random;
 
 use super::*;
-use crate::connection::{ConnectOptions, Flavor, Server, quote_name};
+use crate::connection::{ConnectOptions, Server, quote_name};
 use crate::kind::Kind;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;

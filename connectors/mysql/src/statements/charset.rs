@@ -46,6 +46,7 @@ impl Charset {
 }
 
 impl CharsetSpec {
+    #[cfg(test)]
     pub(crate) fn named(charset: &str) -> Self {
         Self { charset: Some(charset.to_owned()), ..Self::default() }
     }

@@ -75,13 +75,9 @@ impl Forms {
     }
 
     /// Every table, in no order.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&TableName, &Form)> {
         self.tables.iter()
-    }
-
-    /// The default character set of a database.
-    pub(crate) fn database(&self, name: &str) -> Option<&Charset> {
-        self.databases.get(&self.folded(name))
     }
 
     /// Takes a change over. Tells the tables whose form is another now, or that came, went or became unknown, in the
