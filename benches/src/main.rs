@@ -8,6 +8,7 @@ mod drain;
 mod growth;
 mod latency;
 mod load;
+mod mariadb;
 mod measure;
 mod memory;
 mod read;
@@ -66,6 +67,8 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("growth", |plan| Box::pin(growth::growth(plan))),
     ("wide", |plan| Box::pin(drain::wide(plan))),
     ("large-values", |plan| Box::pin(drain::large_values(plan))),
+    ("mariadb-read", |plan| Box::pin(mariadb::read(plan))),
+    ("mariadb-snapshot", |plan| Box::pin(mariadb::snapshot(plan))),
     ("debezium", |plan| Box::pin(debezium::debezium(plan))),
 ];
 

@@ -51,6 +51,8 @@ pub(crate) struct MysqlLogReader {
     server: Server,
     /// The end of the last transaction.
     position: LogPosition,
+    /// The position's file and offset are another server's, until this one has said where it is.
+    is_elsewhere: bool,
     /// Where the log is being read, also inside a transaction.
     file: String,
     offset: u64,
@@ -93,6 +95,7 @@ impl MysqlLogReader {
             server,
             file: start.file.clone(),
             offset: start.offset,
+            is_elsewhere: start.server != origin.server,
             position: LogPosition { server: origin.server, ..start },
             transaction: None,
             payload: None,

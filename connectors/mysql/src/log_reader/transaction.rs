@@ -3,6 +3,7 @@
 use super::MysqlLogReader;
 use crate::binlog::{AlterPhase, GtidEvent, Header, LogEvent, RowsEvent};
 use crate::gtid::Gtid;
+use crate::position::file_number;
 use rowferry_api::{Error, ErrorKind, Event, Result, Timestamp};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -92,8 +93,15 @@ impl MysqlLogReader {
         });
     }
 
-    /// Outside a transaction: where we are is where we go on.
+    /// Outside a transaction: where we are is where we go on. Asked by GTID a server begins at a file's start, and passes over
+    /// what we have.
     fn moved(&mut self) {
+        let place = |file: &str, offset: u64| (file_number(file), offset);
+        let is_back = place(&self.file, self.offset) < place(&self.position.file, self.position.offset);
+        if is_back && !self.is_elsewhere {
+            return;
+        }
+        self.is_elsewhere = false;
         self.position.file.clone_from(&self.file);
         self.position.offset = self.offset;
     }
