@@ -1,10 +1,11 @@
-//! MariaDB as a source: reading its log beside `mariadb-binlog`, and copying a table beside its client piped into psql.
+//! MariaDB as a source: reading its log beside `mariadb-binlog`, and copying a table beside its programs piped into psql.
 
 use crate::Plan;
 use crate::measure::{self, Cpu};
 use crate::report::{Figure, Run, Wanted};
 use rowferry_api::{Event, Source};
 use rowferry_mysql::{MysqlSource, SourceOptions};
+use rowferry_testkit::mysql_async::prelude::Queryable;
 use rowferry_testkit::{Database, Flavor, Mysql, MysqlDatabase, Postgres, Rowferry, psql};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -42,9 +43,12 @@ impl Shop {
     }
 
     /// Commits that are not measured need not wait for the disk.
-    async fn load(&self, sql: &str) {
+    async fn load(&self, sql: &[&str]) {
         self.server.execute("SET GLOBAL sync_binlog = 0; SET GLOBAL innodb_flush_log_at_trx_commit = 0").await;
-        self.source.execute(sql).await;
+        let mut client = self.source.client().await;
+        for statement in sql {
+            client.query_drop(*statement).await.unwrap_or_else(|error| panic!("{error} in: {statement}"));
+        }
         self.server.execute("SET GLOBAL sync_binlog = 1; SET GLOBAL innodb_flush_log_at_trx_commit = 1").await;
     }
 
@@ -78,7 +82,7 @@ pub(crate) async fn read(plan: &Plan) -> Vec<Figure> {
          END",
         rows / 10 - 1
     );
-    shop.load(&load).await;
+    shop.load(&[&load]).await;
     shop.source.execute("INSERT INTO done VALUES (1)").await;
     let row_bytes = shop.row_bytes().await;
     let (mut peer, mut ours) = (Vec::new(), Vec::new());
@@ -140,21 +144,34 @@ async fn read_all(source: &MysqlSource, from: &rowferry_api::Position, rows: u64
 /// A table into PostgreSQL, against `mariadb --quick | psql`.
 pub(crate) async fn snapshot(plan: &Plan) -> Vec<Figure> {
     let shop = Shop::start().await;
-    let rows = plan.rows * 2;
-    shop.load(&format!("INSERT INTO t SELECT {CELLS} FROM (SELECT seq AS id FROM seq_1_to_{rows}) s; ANALYZE TABLE t"))
-        .await;
+    let rows = plan.rows;
+    let fill = format!("INSERT INTO t SELECT {CELLS} FROM (SELECT seq AS id FROM seq_1_to_{rows}) s");
+    shop.load(&[&fill, "ANALYZE TABLE t"]).await;
     let copies =
         Copies { plan, rows, row_bytes: shop.row_bytes().await, target: Postgres::start(&[("fsync", "on")]), shop };
-    let (mut pipe, mut one, mut two) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut dump, mut pipe, mut one, mut two) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..plan.repeat {
-        pipe.push(copies.run(None).await);
-        one.push(copies.run(Some(1)).await);
-        two.push(copies.run(Some(2)).await);
+        dump.push(copies.run(How::Dump).await);
+        pipe.push(copies.run(How::Copy).await);
+        one.push(copies.run(How::Rowferry(1)).await);
+        two.push(copies.run(How::Rowferry(2)).await);
     }
     vec![
-        Figure::rates("copy MariaDB, 1 worker, by mariadb | psql", &pipe, &one, Some(Wanted::AtLeast(1.5))),
+        Figure::rates("copy MariaDB, 1 worker, by mariadb-dump | psql", &dump, &one, Some(Wanted::AtLeast(1.5))),
+        Figure::rates("copy MariaDB, 1 worker, by mariadb | COPY", &pipe, &one, None),
         Figure::rates("copy MariaDB, 2 workers, by 1", &one, &two, None),
     ]
+}
+
+/// Who copies.
+#[derive(Debug, Clone, Copy)]
+enum How {
+    /// `mariadb-dump | psql`: statements of many rows.
+    Dump,
+    /// `mariadb -e "SELECT ..." | psql -c "COPY ..."`: the two servers' bulk ways by hand.
+    Copy,
+    /// So many workers.
+    Rowferry(usize),
 }
 
 struct Copies<'a> {
@@ -166,19 +183,23 @@ struct Copies<'a> {
 }
 
 impl Copies<'_> {
-    async fn run(&self, workers: Option<usize>) -> Run {
+    async fn run(&self, how: How) -> Run {
         let copy = self.target.create_database("copy");
         copy.execute("CHECKPOINT").await;
         let (source, target) = (self.shop.cpu(), measure::cpu_of_tree(self.target.pid()));
         let children = measure::cpu_of_ended_children();
         let schema = self.shop.source.name();
         let began = Instant::now();
-        let (who, peak_kib) = match workers {
-            None => {
-                self.pipe(&copy).await;
-                ("mariadb | psql".to_owned(), None)
+        let (who, peak_kib) = match how {
+            How::Dump => {
+                self.pipe(&copy, how).await;
+                ("dump | psql".to_owned(), None)
             }
-            Some(workers) => (format!("rowferry {workers}"), Some(self.rowferry(&copy, workers).await)),
+            How::Copy => {
+                self.pipe(&copy, how).await;
+                ("mariadb | COPY".to_owned(), None)
+            }
+            How::Rowferry(workers) => (format!("rowferry {workers}"), Some(self.rowferry(&copy, workers).await)),
         };
         let cpu = Cpu {
             program: measure::cpu_of_ended_children() - children,
@@ -190,7 +211,7 @@ impl Copies<'_> {
         run
     }
 
-    async fn pipe(&self, copy: &Database) {
+    async fn pipe(&self, copy: &Database, how: How) {
         copy.execute(&format!(
             "CREATE SCHEMA {0}; CREATE TABLE {0}.t (id bigint PRIMARY KEY, quantity int NOT NULL, name varchar(40) NOT NULL, price \
              numeric(12,2) NOT NULL, note varchar(80) NOT NULL, attributes varchar(80) NOT NULL, created_at timestamp(0) NOT NULL, \
@@ -198,16 +219,31 @@ impl Copies<'_> {
             self.shop.source.name()
         ))
         .await;
-        let mut from = self.shop.client("mariadb");
-        from.args(["--quick", "--batch", "--skip-column-names", "--init-command=SET time_zone = '+00:00'"]);
-        from.args([self.shop.source.name(), "-e", "SELECT * FROM t"]);
+        let schema = self.shop.source.name();
+        let mut into = Command::new(psql::program("psql"));
+        into.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &copy.url()]).env("PGTZ", "UTC");
+        let mut from = match how {
+            How::Dump => {
+                // Its quotes are escaped with a backslash.
+                let options = "-c standard_conforming_strings=off -c backslash_quote=on -c escape_string_warning=off";
+                into.env("PGOPTIONS", format!("{options} -c search_path={schema}"));
+                let mut dump = self.shop.client("mariadb-dump");
+                dump.args(["--no-create-info", "--compact", "--quick", "--single-transaction"]);
+                dump.args(["--compatible=postgresql", schema, "t"]);
+                dump
+            }
+            How::Copy | How::Rowferry(_) => {
+                into.args(["-c", &format!("COPY {schema}.t FROM STDIN")]);
+                let mut client = self.shop.client("mariadb");
+                client.args(["--quick", "--batch", "--skip-column-names", "--init-command=SET time_zone = '+00:00'"]);
+                client.args([schema, "-e", "SELECT * FROM t"]);
+                client
+            }
+        };
         let mut from = from.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("start mariadb");
         let rows = from.stdout.take().expect("a pipe");
-        let sql = format!("COPY {}.t FROM STDIN", self.shop.source.name());
-        let mut into = Command::new(psql::program("psql"));
-        into.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &copy.url(), "-c", &sql]).env("PGTZ", "UTC");
-        let into = into.stdin(rows).status().expect("run psql");
-        assert!(into.success() && from.wait().expect("wait for mariadb").success(), "mariadb | psql failed");
+        let into = into.stdin(rows).stdout(Stdio::null()).status().expect("run psql");
+        assert!(into.success() && from.wait().expect("wait for mariadb").success(), "{how:?} failed");
     }
 
     async fn rowferry(&self, copy: &Database, workers: usize) -> u64 {
