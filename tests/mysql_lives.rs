@@ -273,6 +273,81 @@ async fn rows_of_a_log_without_names_are_read_by_the_form_of_their_time() {
     assert_eq!(status["pipelines"][0]["tables"][0]["rows_copied"], 1, "the log was read, not the table");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_were_changed_by_a_statement_stop_the_pipeline() {
+    let source = Mysql::shared().create_database("statements");
+    source.execute("CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t VALUES (1, 1)").await;
+    let copy = Postgres::shared().create_database("statements");
+    let rowferry = Rowferry::new(BINARY, &config(&source, &into_postgres(&copy))).allow_error("by a statement");
+    rowferry.run_until_caught_up();
+    source
+        .execute(
+            "CREATE TABLE other (id INT PRIMARY KEY); SET SESSION binlog_format = 'STATEMENT'; UPDATE t SET v = 2; \
+             SET SESSION binlog_format = 'ROW'",
+        )
+        .await;
+    let ended = rowferry.command(&["run", "--until-caught-up"]);
+    ended.expect_code(1).expect_stderr(&["rows of", "binlog_format = ROW", "resync --all"]);
+    rowferry.command(&["resync", "--all"]).expect_code(0);
+    rowferry.run_until_caught_up();
+    assert_same(&source, Target::Postgres(&copy)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_with_the_rights_of_a_replica_is_enough() {
+    let server = Mysql::start(&["--server-id=41"]);
+    let source = server.create_database("rights");
+    let name = source.name();
+    server
+        .execute(&format!(
+            "CREATE USER 'reader'@'%' IDENTIFIED BY 'secret'; GRANT SELECT ON `{name}`.* TO 'reader'@'%';
+             GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'reader'@'%';
+             CREATE USER 'blind'@'%' IDENTIFIED BY 'secret'; GRANT SELECT ON `{name}`.* TO 'blind'@'%'"
+        ))
+        .await;
+    source.execute("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20)); INSERT INTO t VALUES (1, 'a'), (2, 'b')").await;
+    let copy = Postgres::shared().create_database("rights");
+    let rowferry =
+        Rowferry::new(BINARY, &config_at(&server.url_as("reader:secret", name), name, &into_postgres(&copy)));
+    rowferry.command(&["check"]).expect_code(0);
+    rowferry.run_until_caught_up();
+    source.execute("UPDATE t SET v = 'c' WHERE id = 1; INSERT INTO t VALUES (3, 'd')").await;
+    rowferry.run_until_caught_up();
+    assert_same(&source, Target::Postgres(&copy)).await;
+    rowferry.command(&["verify"]).expect_code(0);
+    rowferry.set_config(&config_at(&server.url_as("blind:secret", name), name, &into_postgres(&copy)));
+    let checked = rowferry.command(&["check"]);
+    checked.expect_code(3);
+    assert!(checked.stdout.contains("GRANT REPLICATION SLAVE"), "{}", checked.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zero_dates_become_what_their_columns_are_declared_to_be() {
+    let source = Mysql::shared().create_database("zero_dates");
+    let row = |id: u32| format!("({id}, '0000-00-00', '2024-00-10 01:02:03', '2024-05-06', '0000-00-00 00:00:00')");
+    source
+        .execute(&format!(
+            "SET SESSION sql_mode = ''; CREATE TABLE t (id INT PRIMARY KEY, n DATE NOT NULL, x DATETIME, d DATE, z TIMESTAMP NULL);
+             INSERT INTO t VALUES {}",
+            row(1)
+        ))
+        .await;
+    let copy = Postgres::shared().create_database("zero_dates");
+    let name = source.name();
+    let policies = format!("zero_dates = \"null, {name}.t.x=text\" }}");
+    let config = config(&source, &into_postgres(&copy)).replacen('}', &format!(", {policies}"), 1);
+    let rowferry = Rowferry::new(BINARY, &config);
+    rowferry.run_until_caught_up();
+    source.execute(&format!("SET SESSION sql_mode = ''; INSERT INTO t VALUES {}", row(2))).await;
+    rowferry.run_until_caught_up();
+    let sql = format!("SELECT id, coalesce(n::text, '-'), x, d, coalesce(z::text, '-') FROM {name}.t ORDER BY id");
+    let rows = copy.query_text(&sql).await;
+    let rows: Vec<String> =
+        rows.into_iter().map(|row| row.into_iter().flatten().collect::<Vec<_>>().join("|")).collect();
+    assert_eq!(rows, ["1|-|2024-00-10 01:02:03|2024-05-06|-", "2|-|2024-00-10 01:02:03|2024-05-06|-"]);
+    rowferry.command(&["verify"]).expect_code(0);
+}
+
 /// A seeded generator (xorshift); the seed is printed.
 struct Random(u64);
 
