@@ -40,6 +40,12 @@ pub(super) struct Filling {
 }
 
 impl Filling {
+    /// A transaction begins: what is here of one that has not ended is none (its server went down while it wrote it).
+    pub(super) fn begin(&mut self) {
+        self.changes.truncate(self.whole);
+        self.bytes = self.whole_bytes;
+    }
+
     /// Adds a change of the transaction that is open.
     pub(super) fn change(&mut self, change: Change) {
         self.bytes += change.size_bytes();

@@ -3,9 +3,9 @@
 //!
 //! A form is on disk before any position behind it is applied.
 
-use super::life::Lives;
+use super::life::{Life, Lives};
 use rowferry_api::{Error, ErrorKind, Position, Result, Source, TableName, TableSchema};
-use rowferry_state::FormRecord;
+use rowferry_state::{FormRecord, TableState};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -36,10 +36,17 @@ pub(super) async fn keep(
 
 /// The forms that hold at a position.
 pub(super) async fn at(lives: &Lives, source: &dyn Source, position: &Position) -> Result<Vec<Arc<TableSchema>>> {
-    let names: Vec<TableName> = lives.lock().keys().cloned().collect();
+    // DDL of a table that the log does not carry is not told: what is kept of it says nothing any more.
+    let is_carried = |life: &Life| life.state != TableState::Halted && !life.chosen.source.schema.key.is_empty();
+    let names: Vec<(TableName, bool)> =
+        lives.lock().iter().map(|(name, life)| (name.clone(), is_carried(life))).collect();
     let mut held = Vec::new();
-    for name in names {
+    for (name, is_carried) in names {
         let name = name.to_string();
+        if !is_carried {
+            lives.write(move |state| state.set_forms(&name, &[])).await?;
+            continue;
+        }
         let forms = lives.read(move |state| state.forms(&name)).await?;
         if let Some(form) = forms.iter().rev().find(|form| is_before(source, form, position)) {
             held.push(Arc::new(serde_json::from_str(&form.schema_json).map_err(malformed)?));

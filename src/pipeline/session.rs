@@ -65,12 +65,34 @@ pub async fn start(env: &Env) -> Result<Start> {
         refuse_blocked(&check(env, &chosen).await?)?;
     }
     let alterations = restore_tables(env, chosen, anew).await?;
+    if resume.is_some() {
+        refuse_unreachable_goals(env).await?;
+    }
     let tables = carried(env);
     let log = env.source.prepare(&tables, resume.as_ref()).await?;
     let position = resume.clone().unwrap_or(log.position);
     let target_identity = env.target.prepare(&env.config.name, &source_identity, &position, anew).await?;
     remember(env, &source_identity, &target_identity, anew, &position).await?;
     Ok(Start { position, alterations, catalog_version })
+}
+
+/// What a table waits for may be a place in the log of a server that is gone, with transactions that its heir never had: then
+/// it is copied again.
+async fn refuse_unreachable_goals(env: &Env) -> Result<()> {
+    let head = env.source.head().await?;
+    let mut again = Vec::new();
+    for (name, life) in env.lives.lock().iter_mut().filter(|(_, life)| life.state != TableState::Halted) {
+        let Some(high) = &life.high else { continue };
+        if !matches!(env.source.compare(&head, high), Ok(Some(Ordering::Equal | Ordering::Greater))) {
+            tracing::warn!(table = %name, waits_for = %high, "the source's log will not come to where the table waits for it: copying again");
+            life.restart(Some(head.clone()));
+            again.push(name.clone());
+        }
+    }
+    for name in again {
+        env.lives.save_anew(&name).await?;
+    }
+    Ok(())
 }
 
 /// What both ends say of these tables; changes nothing.
@@ -369,6 +391,9 @@ async fn remember(env: &Env, source: &Identity, target: &Identity, anew: bool, p
         let names: Vec<TableName> = env.lives.lock().keys().cloned().collect();
         for name in &names {
             env.lives.save_anew(name).await?;
+            // Forms of the log before say nothing of the one that begins now.
+            let name = name.to_string();
+            env.lives.write(move |state| state.set_forms(&name, &[])).await?;
         }
     }
     let checkpoint = rowferry_state::CheckpointRecord {

@@ -253,7 +253,7 @@ impl<'a> Stream<'a> {
     async fn route_events(&mut self) -> Result<()> {
         while let Some(event) = self.events.pop_front() {
             match event {
-                Event::Begin { .. } => {}
+                Event::Begin { xid } => self.begin(&xid)?,
                 Event::Schema(form) => {
                     self.follow(&form).await?;
                     let known = {
@@ -279,9 +279,18 @@ impl<'a> Stream<'a> {
                 }
                 Event::Dropped(table) => self.gone(&table).await?,
                 Event::Replaced(table) => self.replaced(&table).await?,
-                Event::Unreadable { table, reason } => self.halt_carried(&table, reason).await?,
+                Event::Unreadable { table, reason } => self.unreadable(&table, reason).await?,
             }
         }
+        Ok(())
+    }
+
+    fn begin(&mut self, xid: &str) -> Result<()> {
+        if self.target_open && self.filling.end().is_none() {
+            let what = format!("read the log: transaction {xid} begins inside of one that is applied in parts");
+            return Err(Error::new(ErrorKind::Transient, what));
+        }
+        self.filling.begin();
         Ok(())
     }
 

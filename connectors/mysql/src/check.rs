@@ -93,6 +93,13 @@ async fn log(conn: &mut Conn, server: Server, origin: &Origin) -> Result<Vec<Fin
             Some("SET GLOBAL binlog_row_metadata = 'FULL';".into()),
         )),
     }
+    if variable(conn, "lower_case_table_names").await?.as_deref() == Some("2") {
+        findings.push(Finding::blocked(
+            "source lower_case_table_names",
+            "it is 2: the log spells names of tables otherwise than the catalog",
+            "Read from a server with 0 or 1, a replica on another system for example.",
+        ));
+    }
     if server.flavor == Flavor::Mysql && !origin.has_gtids {
         findings.push(Finding::warning(
             "source gtid_mode",

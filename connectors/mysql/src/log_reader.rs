@@ -81,7 +81,12 @@ impl MysqlLogReader {
         let origin = status::origin(&mut conn, server).await?;
         let start = start(server, &origin, from)?;
         let clock_ahead_us = dump::clock_ahead_us(&mut conn).await?;
-        shared.received.forget();
+        // What was applied before may still not be visible.
+        let is_known = start.server == origin.server || (server.flavor == Flavor::Mysql && start.gtids.is_some());
+        match is_known {
+            true => shared.received.set(start.clone()),
+            false => shared.received.forget(),
+        }
         let tables = Tables::open(conn, server, connect.clone(), shared.clone(), zero_dates, tables, followed).await?;
         let (conn, _) = connect.connect_without_database().await?;
         let dump = Dump::open(conn, server, server_id, &start).await.map_err(|error| log_error(&context, error))?;

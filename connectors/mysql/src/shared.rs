@@ -18,9 +18,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Adds tables to those whose changes are asked for.
+    /// These are the tables whose changes are asked for.
     pub(crate) fn carry(&self, tables: &[SourceTable]) {
         let mut carried = self.lock();
+        carried.clear();
         for table in tables {
             carried.insert(table.schema.name.clone(), table.schema.clone());
         }

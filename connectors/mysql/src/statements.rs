@@ -21,6 +21,7 @@ mod cursor;
 mod ddl;
 mod definition;
 mod dml;
+mod fold;
 mod forms;
 mod reform;
 mod tokens;

@@ -59,9 +59,6 @@ impl MysqlTableReader {
 impl TableReader for MysqlTableReader {
     async fn split(&mut self, table: &TableSchema, rows_per_range: u64, ordered: bool) -> Result<Vec<Range>> {
         self.make_usable().await?;
-        if let Some(source) = &self.at_source {
-            source.shared.received.cut(&table.name);
-        }
         self.reading = true;
         let ranges = match ordered || !native::is_possible(table) {
             true => split::by_keys(&mut self.conn, table, rows_per_range).await,
@@ -82,7 +79,7 @@ impl TableReader for MysqlTableReader {
         let mut statement = select(table, range, ordered).map_err(|error| error.within(context.as_str()))?;
         self.reading = true;
         if let Some(source) = &self.at_source
-            && source.shared.received.wait(&mut self.conn, self.server, &table.name).await?
+            && source.shared.received.wait(&mut self.conn, self.server).await?
         {
             statement += "; COMMIT";
         }

@@ -10,9 +10,8 @@ use crate::connection::{Flavor, Server, from_mysql};
 use crate::position::LogPosition;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use rowferry_api::{Error, ErrorKind, Result, TableName};
+use rowferry_api::{Error, ErrorKind, Result};
 use std::cmp::Ordering;
-use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -27,11 +26,7 @@ const UNKNOWN: Duration = Duration::from_secs(2);
 
 /// How far the log's reader has come, for those who read tables.
 #[derive(Debug, Default)]
-pub(crate) struct Received {
-    last: Mutex<Option<(LogPosition, Instant)>>,
-    /// Tables of which a read has waited since they were cut: what is said of them since is not dropped.
-    waited: Mutex<HashSet<TableName>>,
-}
+pub(crate) struct Received(Mutex<Option<(LogPosition, Instant)>>);
 
 impl Received {
     /// The log has been read up to here.
@@ -49,31 +44,17 @@ impl Received {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<(LogPosition, Instant)>> {
-        self.last.lock().expect("no code panics while it holds this")
+        self.0.lock().expect("no code panics while it holds this")
     }
 
-    fn waited(&self) -> MutexGuard<'_, HashSet<TableName>> {
-        self.waited.lock().expect("no code panics while it holds this")
-    }
-
-    /// The table is copied from its beginning.
-    pub(crate) fn cut(&self, table: &TableName) {
-        self.waited().remove(table);
-    }
-
-    /// Waits until a statement on this connection sees everything received so far of the table. On MariaDB a transaction is open
+    /// Waits until a statement on this connection sees everything received so far. On MariaDB a transaction is open
     /// then, whose snapshot does: returns whether the caller has to end it.
-    pub(crate) async fn wait(&self, conn: &mut Conn, server: Server, table: &TableName) -> Result<bool> {
+    pub(crate) async fn wait(&self, conn: &mut Conn, server: Server) -> Result<bool> {
         let received = self.get();
-        let is_blind = received.as_ref().is_some_and(|(position, _)| position.gtids.is_none());
-        if is_blind && server.flavor == Flavor::Mysql && self.waited().contains(table) {
-            return Ok(false);
-        }
         let until = Instant::now() + PATIENCE;
         let mut pause = FIRST_PAUSE;
         loop {
             if is_visible(conn, server, received.as_ref()).await? {
-                self.waited().insert(table.clone());
                 return Ok(server.flavor == Flavor::Mariadb);
             }
             if Instant::now() >= until {

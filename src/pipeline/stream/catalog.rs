@@ -154,10 +154,10 @@ impl Stream<'_> {
         self.reroute(name).await
     }
 
-    /// Halts a table that is carried and not halted yet.
-    pub(super) async fn halt_carried(&mut self, name: &TableName, reason: String) -> Result<()> {
-        let carried = self.env.lives.lock().get(name).is_some_and(|life| life.state != TableState::Halted);
-        if carried { self.halt(name, reason).await } else { Ok(()) }
+    /// Rows of a table cannot be read. Those of one that is not copied yet are dropped anyway.
+    pub(super) async fn unreadable(&mut self, name: &TableName, reason: String) -> Result<()> {
+        let is_open = self.env.lives.lock().get(name).is_some_and(Life::is_open);
+        if is_open { self.halt(name, reason).await } else { Ok(()) }
     }
 
     /// A table that the source no longer has.

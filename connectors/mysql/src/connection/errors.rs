@@ -65,7 +65,8 @@ fn meaning(code: u16) -> (ErrorKind, Option<&'static str>) {
             (ErrorKind::Denied, Some("Grant the right to the user, or connect as one who has it."))
         }
         1049 => (ErrorKind::Denied, Some("Check the database's name in the URL.")),
-        1205 | 1213 | 1637 | 1689 | 1317 | 3024 | 1969 | 3572 => (ErrorKind::Transient, None),
+        // 1412: a table was altered behind a snapshot.
+        1412 | 1205 | 1213 | 1637 | 1689 | 1317 | 3024 | 1969 | 3572 => (ErrorKind::Transient, None),
         1062 | 1586 | 1761 | 1762 => (ErrorKind::Unique, None),
         1290 | 1836 | 1792 | 4181 => {
             (ErrorKind::Config, Some("The server is read-only: connect to the one that takes writes."))

@@ -17,13 +17,14 @@ fn renames(action: &AlterAction) -> bool {
 }
 
 impl MysqlLogReader {
-    fn read(query: &QueryEvent) -> Statement {
-        parse(&query.statement, &query.schema, SqlMode(query.sql_mode.unwrap_or(0)))
+    fn read(&self, query: &QueryEvent) -> Statement {
+        let statement = parse(&query.statement, &query.schema, SqlMode(query.sql_mode.unwrap_or(0)));
+        if self.tables().forms.ignores_case() { statement.in_lower_case() } else { statement }
     }
 
     /// Carried tables that a statement drops or renames.
     pub(super) fn taken_away(&self, query: &QueryEvent) -> Vec<TableName> {
-        match Self::read(query) {
+        match self.read(query) {
             Statement::Ddl(changes) => changes.iter().flat_map(|change| self.fate(change).0).collect(),
             _ => Vec::new(),
         }
@@ -108,7 +109,7 @@ impl MysqlLogReader {
 
     /// Takes a statement.
     pub(super) fn statement(&mut self, header: &Header, query: &QueryEvent, events: &mut Vec<Event>) -> Result<()> {
-        match &Self::read(query) {
+        match &self.read(query) {
             Statement::Begin => self.transaction.get_or_insert_default().has_end = true,
             Statement::Xa(XaVerb::Start, _) => self.transaction.get_or_insert_default().has_end = true,
             Statement::Xa(XaVerb::End, _) | Statement::Savepoint(_) | Statement::Release(_) => {}

@@ -16,7 +16,7 @@ use mysql_async::Conn;
 use rowferry_api::{
     Cell, Change, Error, ErrorKind, Event, KeyEncoder, Op, Result, Row, RowBuilder, TableName, TableSchema,
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Plans that are kept; a server gives a table another number each time it is opened.
@@ -36,7 +36,10 @@ pub(super) struct Tables {
     plans: HashMap<u64, (Arc<TableMap>, u64, Option<Plan>)>,
     /// The last form that was told of each table.
     told: HashMap<TableName, Arc<TableSchema>>,
-    unreadable: HashSet<TableName>,
+    /// Tables whose rows cannot be read, why, and what was asked for when that was seen.
+    unreadable: HashMap<TableName, (String, u64)>,
+    /// What was asked for when forms were last told.
+    told_at: u64,
     /// What is told before anything else.
     first: Vec<Event>,
     builder: RowBuilder,
@@ -91,7 +94,8 @@ impl Tables {
             forms,
             plans: HashMap::new(),
             told: followed.iter().map(|form| (form.name.clone(), form.clone())).collect(),
-            unreadable: HashSet::new(),
+            unreadable: HashMap::new(),
+            told_at: 0,
             first: Vec::new(),
             builder: RowBuilder::new(),
         };
@@ -105,9 +109,17 @@ impl Tables {
         Ok(opened)
     }
 
-    /// What is to be told before the first event of the log.
+    /// What is to be told before the events that follow: the forms of tables that are asked for since.
     pub(super) fn announce(&mut self, events: &mut Vec<Event>) {
         events.append(&mut self.first);
+        let asked = self.shared.changes();
+        if std::mem::replace(&mut self.told_at, asked) != asked {
+            for table in
+                self.shared.names().into_iter().filter(|table| !self.told.contains_key(table)).collect::<Vec<_>>()
+            {
+                self.tell_followed(&table, events);
+            }
+        }
     }
 
     pub(super) fn is_carried(&self, table: &TableName) -> bool {
@@ -133,7 +145,7 @@ impl Tables {
 
     /// The form that was told last, for changes without rows.
     pub(super) fn told(&self, table: &TableName) -> Option<Arc<TableSchema>> {
-        let carried = self.shared.carried(table).filter(|_| !self.unreadable.contains(table))?;
+        let carried = self.shared.carried(table).filter(|_| !self.unreadable.contains_key(table))?;
         Some(self.told.get(table).cloned().unwrap_or(carried))
     }
 
@@ -181,7 +193,12 @@ impl Tables {
             self.plans.clear();
         }
         let name = TableName::new(map.schema.clone(), map.table.clone());
-        let carried = self.shared.carried(&name).filter(|_| !self.unreadable.contains(&name));
+        if self.unreadable.get(&name).is_some_and(|(_, when)| *when != asked) {
+            // It may have been mended, and be asked for again.
+            self.unreadable.remove(&name);
+            self.forms.set(&name, Form::unknown());
+        }
+        let carried = self.shared.carried(&name).filter(|_| !self.unreadable.contains_key(&name));
         let plan = match carried {
             None => None,
             Some(carried) => match self.plan(&name, &carried, map).await {
@@ -190,7 +207,7 @@ impl Tables {
                     Some(plan)
                 }
                 Err(error) if error.kind() == ErrorKind::Schema => {
-                    self.give_up(&name, &error, events);
+                    self.give_up(&name, &error, asked);
                     None
                 }
                 Err(error) => return Err(error),
@@ -218,17 +235,22 @@ impl Tables {
     }
 
     /// Rows of the table are not read from here on.
-    pub(super) fn give_up(&mut self, table: &TableName, error: &Error, events: &mut Vec<Event>) {
-        if self.unreadable.insert(table.clone()) {
-            let reason = format!(
-                "{error}; the log does not say what its rows look like. Set binlog_row_metadata = FULL where the server has it, then \
-                 run `rowferry resync --table {table}`"
-            );
-            events.push(Event::Unreadable { table: table.clone(), reason });
-        }
+    fn give_up(&mut self, table: &TableName, error: &Error, asked: u64) {
+        let reason = format!(
+            "{error}; the log does not say what its rows look like. Set binlog_row_metadata = FULL where the server has it, then \
+             run `rowferry resync --table {table}`"
+        );
+        self.unreadable.insert(table.clone(), (reason, asked));
     }
 
-    /// The table is another one from here on, or is asked for again.
+    /// Why rows of this event cannot be read, if they are asked for.
+    pub(super) fn refusal(&self, rows: &RowsEvent) -> Option<Event> {
+        let table = TableName::new(rows.table.schema.clone(), rows.table.table.clone());
+        let (reason, _) = self.unreadable.get(&table).filter(|_| self.is_carried(&table))?;
+        Some(Event::Unreadable { table, reason: reason.clone() })
+    }
+
+    /// The table is another one from here on.
     pub(super) fn forget(&mut self, table: &TableName) {
         self.unreadable.remove(table);
         self.plans.retain(|_, (map, ..)| map.schema != table.schema || map.table != table.name);
@@ -265,6 +287,12 @@ impl Tables {
             .collect::<Result<_>>()?;
         self.learn_charsets(&kinds).await?;
         let mut form = Arc::new(form_of(name, &columns, carried));
+        if form.key.is_empty() && !carried.key.is_empty() {
+            let key: Vec<&str> = carried.key_columns().map(|column| column.name.as_str()).collect();
+            let what =
+                format!("read rows of {name}: they have no columns ({}) here, which are the key now", key.join(", "));
+            return Err(Error::new(ErrorKind::Schema, what));
+        }
         let mut selected: Vec<usize> = (0..columns.len()).filter(|&place| !is_virtual(&columns[place])).collect();
         let end = versions::end_of_rows(&mut self.conn, self.server, name, &kinds).await?;
         let end = end.map(|end| match selected.iter().position(|&place| place == end) {

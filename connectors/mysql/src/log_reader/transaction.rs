@@ -131,6 +131,11 @@ impl MysqlLogReader {
     /// Rows of a table that is carried become changes.
     fn rows(&mut self, header: &Header, rows: &RowsEvent, events: &mut Vec<Event>) -> Result<usize> {
         if !self.tables().takes(rows) {
+            let is_new = |refusal: &Event| match (refusal, events.last()) {
+                (Event::Unreadable { table, .. }, Some(Event::Unreadable { table: last, .. })) => table != last,
+                _ => true,
+            };
+            events.extend(self.tables().refusal(rows).filter(is_new));
             return Ok(0);
         }
         self.ensure_begun(header, events);

@@ -59,6 +59,11 @@ impl Forms {
         Self { flavor, ignores_case, server_charset: None, databases: HashMap::new(), tables: HashMap::new() }
     }
 
+    /// Names of tables and databases are kept in lower case.
+    pub(crate) fn ignores_case(&self) -> bool {
+        self.ignores_case
+    }
+
     /// A database with its default character set, all of whose tables are here or are about to be put in.
     pub(crate) fn set_database(&mut self, name: &str, charset: Charset) {
         self.databases.insert(self.folded(name), charset);
