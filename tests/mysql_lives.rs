@@ -154,7 +154,8 @@ async fn a_failover_by_gtid_goes_on_at_the_other_server() {
     source.execute("INSERT INTO t VALUES (3, 'unread')").await;
     let replica = wait_for_rows(&second, source.name(), 3).await;
     first.stop();
-    replica.execute("STOP SLAVE; SET GLOBAL read_only = 0").await;
+    let stop = if has_new_words(&second) { "STOP REPLICA" } else { "STOP SLAVE" };
+    replica.execute(&format!("{stop}; SET GLOBAL read_only = 0")).await;
     replica.execute(&format!("UPDATE `{}`.t SET v = 'deux' WHERE id = 2", source.name())).await;
     rowferry.set_config(&config_at(&second.url(source.name()), source.name(), &into_postgres(&copy)));
     rowferry.run_until_caught_up();
@@ -166,12 +167,17 @@ async fn a_failover_by_gtid_goes_on_at_the_other_server() {
     assert_eq!(rows_copied(&rowferry), copied, "nothing is copied again");
 }
 
+/// MySQL from 8.4 on has no other words for a replica.
+fn has_new_words(server: &Mysql) -> bool {
+    !server.flavor().is_mariadb() && server.flavor().version() >= (8, 4)
+}
+
 async fn follow(first: &Mysql, second: &Mysql) {
     first.execute("CREATE USER repl@'%' IDENTIFIED BY 'x'; GRANT REPLICATION SLAVE ON *.* TO repl@'%'").await;
     let mariadb = first.flavor().is_mariadb();
     let auto = if mariadb { "MASTER_USE_GTID = slave_pos" } else { "MASTER_AUTO_POSITION = 1" };
-    let (change, start) = match (mariadb, first.flavor().version() >= (8, 4)) {
-        (false, true) => (
+    let (change, start) = match has_new_words(first) {
+        true => (
             format!(
                 "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {}, SOURCE_USER = 'repl', SOURCE_PASSWORD = \
                  'x', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1",
@@ -179,7 +185,7 @@ async fn follow(first: &Mysql, second: &Mysql) {
             ),
             "START REPLICA",
         ),
-        _ => (
+        false => (
             format!(
                 "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USER = 'repl', MASTER_PASSWORD = 'x', {auto}",
                 first.port()
