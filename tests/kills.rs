@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use rowferry_testkit::compare::{Target, differences, source_tables};
-use rowferry_testkit::{Database, Postgres, Rowferry, config};
+use rowferry_testkit::{Database, Postgres, Random, Rowferry, config};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,7 +80,7 @@ async fn random_kills_under_traffic_into_sqlite() {
 
 async fn kill_at_random(target: &str, copy: Option<&Database>) {
     const KILLS: u32 = 15;
-    let mut random = Random::new();
+    let mut random = Random::from_env();
     let source = Arc::new(Postgres::shared().create_database("kill_source"));
     source.execute(TRAFFIC_TABLES).await;
     // What a killed process left unread is a backlog for the next one, and so is what the copies keep waiting.
@@ -91,7 +91,7 @@ async fn kill_at_random(target: &str, copy: Option<&Database>) {
     );
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..3u64)
-        .map(|writer| tokio::spawn(write(source.clone(), stop.clone(), Random(random.next() ^ writer))))
+        .map(|writer| tokio::spawn(write(source.clone(), stop.clone(), Random::new(random.number() ^ writer))))
         .collect();
     for kill in 0..KILLS {
         let running = rowferry.spawn_run();
@@ -235,28 +235,5 @@ async fn sum_of_balances(copy: Option<&Database>, rowferry: &Rowferry) -> String
             let cents: i64 = file.query_row(sql, [], |row| row.get(0)).unwrap();
             format!("{}.{:02}", cents / 100, cents % 100)
         }
-    }
-}
-
-/// xorshift64; prints its seed, and takes one from `SEED`.
-struct Random(u64);
-
-impl Random {
-    fn new() -> Self {
-        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
-        let seed = std::env::var("SEED").map_or(now | 1, |seed| seed.parse().expect("SEED is a number"));
-        println!("SEED={seed}");
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
     }
 }

@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 use rowferry_testkit::mysql::compare::{Target, differences, source_tables};
-use rowferry_testkit::{Database, Mysql, MysqlDatabase, Postgres, Rowferry};
+use rowferry_testkit::{Database, Mysql, MysqlDatabase, Postgres, Random, Rowferry};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rowferry");
 
@@ -63,7 +63,7 @@ const TABLES: &str = "CREATE TABLE accounts (id INT PRIMARY KEY, balance DECIMAL
 
 async fn kill_at_random<'a>(target: &str, open: impl Fn(&'a ()) -> Target<'a>, sum: impl AsyncFn() -> String) {
     const KILLS: u32 = 10;
-    let mut random = Random::new();
+    let mut random = Random::from_env();
     let source = Arc::new(Mysql::shared().create_database("mysql_source"));
     source.execute(TABLES).await;
     source
@@ -80,7 +80,7 @@ async fn kill_at_random<'a>(target: &str, open: impl Fn(&'a ()) -> Target<'a>, s
     let rowferry = Rowferry::new(BINARY, &config);
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..3_u64)
-        .map(|writer| tokio::spawn(write(source.clone(), stop.clone(), Random(random.next() ^ writer | 1))))
+        .map(|writer| tokio::spawn(write(source.clone(), stop.clone(), Random::new(random.number() ^ writer))))
         .collect();
     for kill in 0..KILLS {
         let running = rowferry.spawn_run();
@@ -354,27 +354,4 @@ async fn zero_dates_become_what_their_columns_are_declared_to_be() {
         rows.into_iter().map(|row| row.into_iter().flatten().collect::<Vec<_>>().join("|")).collect();
     assert_eq!(rows, ["1|-|2024-00-10 01:02:03|2024-05-06|-", "2|-|2024-00-10 01:02:03|2024-05-06|-"]);
     rowferry.command(&["verify"]).expect_code(0);
-}
-
-/// A seeded generator (xorshift); the seed is printed.
-struct Random(u64);
-
-impl Random {
-    fn new() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(now.as_nanos() as u64);
-        println!("SEED={seed}");
-        Self(seed | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
 }

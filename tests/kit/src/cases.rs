@@ -1,9 +1,38 @@
-//! Folders of cases: which there are, and running them side by side.
+//! Folders of cases: which there are, what each expects, and running them side by side.
+
+mod expect;
+mod run;
+
+pub use expect::Expect;
+pub use run::{Copy, follows, halted, refuses, rowferry, verifies};
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+
+/// What a case is copied into.
+#[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// PostgreSQL.
+    Postgres,
+    /// SQLite.
+    Sqlite,
+    /// MySQL or MariaDB.
+    Mysql,
+}
+
+impl Kind {
+    /// As `expect` writes it.
+    fn parse(name: &str) -> Self {
+        match name {
+            "postgres" => Self::Postgres,
+            "sqlite" => Self::Sqlite,
+            "mysql" => Self::Mysql,
+            _ => panic!("no such target: {name}"),
+        }
+    }
+}
 
 /// Cases that run side by side.
 const WORKERS: usize = 2;

@@ -15,11 +15,14 @@ pub mod mysql;
 mod postgres;
 mod process;
 pub mod psql;
+mod random;
 mod sqlite;
 mod template;
+mod watcher;
 
 pub use database::Database;
 pub use mysql::{Flavor, Mysql, MysqlDatabase};
 pub use mysql_async;
 pub use postgres::{Options, Postgres};
 pub use process::{Ended, Rowferry, Running};
+pub use random::Random;

@@ -12,11 +12,11 @@ mod script;
 use crate::database::block_on;
 use crate::postgres::unique;
 use crate::template;
+use crate::watcher::{Watcher, on_a_free_port};
 pub use database::MysqlDatabase;
 pub use flavor::Flavor;
 use mysql_async::prelude::Queryable;
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -71,7 +71,7 @@ impl Mysql {
             port: 0,
             options: Mutex::new(options.iter().map(|&option| option.to_owned()).collect()),
             child: Mutex::new(None),
-            watcher: Watcher::new(&folder),
+            watcher: watcher(&folder),
             flavor,
             folder,
         };
@@ -177,19 +177,16 @@ impl Own {
         String::from_utf8_lossy(&fs::read(self.folder.join("server.log")).unwrap_or_default()).into_owned()
     }
 
-    /// A port that is free now may be taken by the time the server binds it: then another is tried.
     fn start_on_a_free_port(&mut self) {
-        for _ in 0..10 {
-            let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-            self.port = free.expect("find a free port").port();
+        on_a_free_port(|port| {
+            self.port = port;
             if self.start() {
-                return;
+                return Ok(());
             }
             let said = self.log();
-            assert!(said.contains("Address already in use"), "start {:?}: {said}", self.flavor);
             fs::remove_file(self.folder.join("server.log")).expect("remove the log of a failed start");
-        }
-        panic!("no port stayed free long enough");
+            Err(format!("{:?}: {said}", self.flavor))
+        });
     }
 
     /// Whether it answers; not if it ended by itself.
@@ -246,32 +243,14 @@ impl Own {
     }
 }
 
-/// A shell that waits for its standard input to end, then kills the server and removes the folder.
-#[derive(Debug)]
-struct Watcher(Child);
-
-impl Watcher {
-    /// It is in a process group of its own, so that a terminal's Ctrl-C or a `kill -9` of the test's group does not
-    /// reach it. A process that has the number of a server long gone is none of ours: it does not name the folder.
-    fn new(folder: &Path) -> Self {
-        const SCRIPT: &str = r#"
-            trap '' INT TERM HUP
-            cat >/dev/null
-            pid=$(cat "$1/pid" 2>/dev/null) && grep -aqF "$1" "/proc/$pid/cmdline" 2>/dev/null && kill -9 "$pid"
-            while [ -n "$pid" ] && grep -aqF "$1" "/proc/$pid/cmdline" 2>/dev/null; do sleep 0.02; done
-            rm -rf "$1""#;
-        let mut command = template::command("/bin/sh");
-        command.args(["-c", SCRIPT, "rowferry-testkit-watcher"]).arg(folder);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        Self(command.spawn().expect("start the watcher of a server"))
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
+/// Kills the server and removes its folder. A process that has the number of a server long gone is none of ours: it does not
+/// name the folder.
+fn watcher(folder: &Path) -> Watcher {
+    const SCRIPT: &str = r#"
+        pid=$(cat "$1/pid" 2>/dev/null) && grep -aqF "$1" "/proc/$pid/cmdline" 2>/dev/null && kill -9 "$pid"
+        while [ -n "$pid" ] && grep -aqF "$1" "/proc/$pid/cmdline" 2>/dev/null; do sleep 0.02; done
+        rm -rf "$1""#;
+    Watcher::new(SCRIPT, &[folder.as_os_str()])
 }
 
 impl Drop for Own {

@@ -1,17 +1,14 @@
 //! A private PostgreSQL server.
 //!
-//! It listens on a free port of 127.0.0.1 and on a socket in its own folder. A small shell watches the pipe that the
-//! test process holds open: when that ends, by a drop or because the process died, it stops the server and removes
-//! the folder. Statics are never dropped in Rust and a killed test drops nothing, so a `Drop` alone would leak.
+//! It listens on a free port of 127.0.0.1 and on a socket in its own folder, and ends with this process.
 
 use crate::database::Database;
 use crate::template::{self, SUPERUSER};
+use crate::watcher::{Watcher, on_a_free_port};
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -118,7 +115,7 @@ impl Postgres {
     fn start_with(options: &Options) -> Self {
         let folder = std::env::temp_dir().join(format!("rowferry-pg-{}", unique()));
         template::own_folder(&folder);
-        let mut own = Own { port: 0, watcher: Watcher::new(&folder), folder };
+        let mut own = Own { port: 0, watcher: watcher(&folder), folder };
         template::copy_to(&own.folder.join("data"));
         if options.tls {
             make_certificates(&own.folder);
@@ -209,48 +206,27 @@ impl Postgres {
 }
 
 impl Own {
-    /// A port that is free now may be taken by the time the server binds it: then another is tried.
     fn start(&mut self, options: &Options) {
-        for _ in 0..10 {
-            let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-            self.port = free.expect("find a free port").port();
-            write_conf(&self.folder, self.port, options);
-            if pg_ctl(&self.folder, &["-w", "start"]) {
-                return;
+        let Self { folder, port, .. } = self;
+        on_a_free_port(|free| {
+            *port = free;
+            write_conf(folder, free, options);
+            if pg_ctl(folder, &["-w", "start"]) {
+                return Ok(());
             }
-            let said = log_of(&self.folder);
-            assert!(said.contains("Address already in use"), "start PostgreSQL: {said}");
-            fs::remove_file(self.folder.join("server.log")).expect("remove the log of a failed start");
-        }
-        panic!("no port stayed free long enough");
+            let said = log_of(folder);
+            fs::remove_file(folder.join("server.log")).expect("remove the log of a failed start");
+            Err(said)
+        });
     }
 }
 
-/// A shell that waits for its standard input to end, then stops the server and removes the folder.
-#[derive(Debug)]
-struct Watcher(Child);
-
-impl Watcher {
-    /// It is in a process group of its own, so that a terminal's Ctrl-C or a `kill -9` of the test's group does not
-    /// reach it.
-    fn new(folder: &Path) -> Self {
-        const SCRIPT: &str = r#"
-            trap '' INT TERM HUP
-            cat >/dev/null
-            "$1" -D "$2/data" -m immediate -w stop >/dev/null 2>&1
-            rm -rf "$2""#;
-        let mut command = template::command("/bin/sh");
-        command.args(["-c", SCRIPT, "rowferry-testkit-watcher"]).arg(template::bin_dir().join("pg_ctl")).arg(folder);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        Self(command.spawn().expect("start the watcher of a server"))
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
+/// Stops the server and removes its folder.
+fn watcher(folder: &Path) -> Watcher {
+    const SCRIPT: &str = r#"
+        "$1" -D "$2/data" -m immediate -w stop >/dev/null 2>&1
+        rm -rf "$2""#;
+    Watcher::new(SCRIPT, &[template::bin_dir().join("pg_ctl").as_os_str(), folder.as_os_str()])
 }
 
 fn pg_ctl(folder: &Path, args: &[&str]) -> bool {

@@ -180,9 +180,7 @@ impl PostgresApplier {
             return Ok(());
         }
         self.held = None;
-        let what = format!("write the position of pipeline \"{}\": another process has moved it", self.pipeline);
-        Err(Error::new(ErrorKind::Busy, what)
-            .hint("Two processes apply the same pipeline to the same target: stop one of them."))
+        Err(Error::position_moved(&self.pipeline))
     }
 
     async fn truncate(&mut self, tables: &[Arc<TableSchema>]) -> Result<()> {
