@@ -58,7 +58,8 @@ impl Error {
     /// A pipeline's position in the target is not where its applier left it.
     pub fn position_moved(pipeline: &str) -> Self {
         let what = format!("write the position of pipeline \"{pipeline}\": another process has moved it");
-        Self::new(ErrorKind::Busy, what).hint("Two processes apply the same pipeline to the same target: stop one of them.")
+        Self::new(ErrorKind::Busy, what)
+            .hint("Two processes apply the same pipeline to the same target: stop one of them.")
     }
 
     /// Adds what the reader can do: a command, a statement, a setting.
