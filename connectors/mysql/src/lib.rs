@@ -11,6 +11,7 @@ mod gtid;
 mod keys;
 mod kind;
 mod log_reader;
+mod native;
 mod position;
 mod shared;
 mod source;

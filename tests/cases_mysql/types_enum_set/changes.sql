@@ -6,3 +6,8 @@ UPDATE keyed SET k = 'two', s = 'p' WHERE n = 1;
 UPDATE keyed SET n = n + 10 WHERE k = 'two';
 DELETE FROM keyed WHERE k = 'one';
 DELETE FROM t WHERE id = 13;
+INSERT INTO backslashes SELECT id + 10, e, s FROM backslashes;
+UPDATE backslashes SET e = 'two\nlines', s = '\\\\,%\\_' WHERE id IN (2, 11);
+DELETE FROM backslashes WHERE id = 3;
+ALTER TABLE backslashes MODIFY e enum('C:\\new', '\\', 'two\nlines', 'it''s \\''d', 'x\\ny');
+INSERT INTO backslashes VALUES (5, 'x\\ny', '%\\_'), (6, 'it''s \\''d', 'a\rb');

@@ -14,3 +14,7 @@ INSERT INTO t VALUES
     (7, 'mixed', 'X', 'É', 'z,C D', 'M7');
 CREATE TABLE keyed (k enum('one', 'two', 'three'), s set('p', 'q'), n int, PRIMARY KEY (k, s));
 INSERT INTO keyed VALUES ('three', 'p', 1), ('one', 'p,q', 2), ('two', '', 3);
+CREATE TABLE backslashes (
+    id int PRIMARY KEY, e enum('C:\\new', '\\', 'two\nlines', 'it''s \\''d'), s set('\\\\', 'a\rb', '%\\_')
+) DEFAULT CHARSET utf8mb4;
+INSERT INTO backslashes VALUES (1, 'C:\\new', '\\\\'), (2, '\\', 'a\rb,%\\_'), (3, 'two\nlines', ''), (4, 'it''s \\''d', NULL);

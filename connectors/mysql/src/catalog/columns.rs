@@ -3,6 +3,7 @@
 use super::{Text, Which, by_table, cell, query_text};
 use crate::connection::{Flavor, Server, quote_text};
 use crate::kind::Kind;
+use crate::native::native_text;
 use crate::statements::{self, LogColumn};
 use mysql_async::Conn;
 use rowferry_api::{Column, Fill, Generated, Result, TableName, Type};
@@ -63,23 +64,17 @@ async fn json_columns(conn: &mut Conn, server: Server, which: &Which<'_>) -> Res
 
 fn add(columns: &mut Columns, server: Server, mut row: Vec<Text>, is_json: impl Fn(&str) -> bool) {
     let name = cell(&mut row, 2);
-    let mut native = cell(&mut row, 3);
+    let column_type = cell(&mut row, 3);
     let (charset, collation) = (cell(&mut row, 4), cell(&mut row, 5));
     let nullable = cell(&mut row, 6) == "YES";
     let default = row.get_mut(7).and_then(Option::take);
     let (extra, expression) = (cell(&mut row, 8).to_ascii_lowercase(), cell(&mut row, 9));
-    // What a comment for newer servers says of a column is not part of its type.
-    if let Some(comment) = native.find(" /*").filter(|at| !native[*at..].contains("COMPRESSED")) {
-        native.truncate(comment);
-    }
-    if native.starts_with("enum(") || native.starts_with("set(") {
-        native = with_plain_labels(&native);
-    }
-    if is_json(&name) && native.eq_ignore_ascii_case("longtext") {
-        native = "json".into();
-    } else if !charset.is_empty() && !native.eq_ignore_ascii_case("json") {
-        native = format!("{native} character set {charset} collate {collation}");
-    }
+    let native = if is_json(&name) && column_type.eq_ignore_ascii_case("longtext") {
+        "json".into()
+    } else {
+        let is_text = !charset.is_empty() && !column_type.eq_ignore_ascii_case("json");
+        native_text(column_type, is_text.then_some((&charset, &collation)))
+    };
     let is_virtual = extra.contains("virtual generated") || (extra.contains("virtual") && !expression.is_empty());
     let is_stored = !is_virtual
         && (extra.contains("stored generated") || extra.contains("persistent") || extra.contains("stored"))
@@ -104,27 +99,6 @@ fn add(columns: &mut Columns, server: Server, mut row: Vec<Text>, is_json: impl 
     let computed = is_computed.then_some(statements::Generated::Virtual);
     columns.log.push(LogColumn { name: column.name.clone(), native: column.native.clone(), generated: computed });
     if is_computed { columns.computed.push(column) } else { columns.columns.push(column) }
-}
-
-/// The catalog shows some characters of labels with a backslash; a native text has none of those.
-fn with_plain_labels(native: &str) -> String {
-    let mut plain = String::with_capacity(native.len());
-    let mut chars = native.chars();
-    while let Some(char) = chars.next() {
-        plain.push(match char {
-            '\\' => match chars.next() {
-                Some('n') => '\n',
-                Some('r') => '\r',
-                Some('t') => '\t',
-                Some('0') => '\0',
-                Some('Z') => '\u{1a}',
-                Some(other) => other,
-                None => '\\',
-            },
-            char => char,
-        });
-    }
-    plain
 }
 
 /// MySQL shows the quotes of an expression with a backslash.

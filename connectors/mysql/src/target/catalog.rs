@@ -2,6 +2,7 @@
 
 use super::session::Session;
 use crate::connection::{quote_name, quote_table, quote_text};
+use crate::native::native_text;
 use rowferry_api::{Result, TableName};
 
 /// A target's table as it is.
@@ -20,7 +21,6 @@ pub(super) struct TargetTable {
 #[derive(Debug, Clone)]
 pub(super) struct TargetColumn {
     pub(super) name: String,
-    /// COLUMN_TYPE, and for character types the character set and collation.
     pub(super) native: String,
     pub(super) not_null: bool,
     pub(super) has_default: bool,
@@ -79,16 +79,12 @@ pub(super) async fn look(session: &mut Session, name: &TableName) -> Result<Opti
 }
 
 fn column(row: ColumnRow) -> TargetColumn {
-    let (name, native, charset, collation, nullable, default, extra) = row;
+    let (name, column_type, charset, collation, nullable, default, extra) = row;
     let extra = extra.to_lowercase();
-    let native = match (charset, collation) {
-        (Some(charset), Some(collation)) => format!("{native} character set {charset} collate {collation}"),
-        _ => native,
-    };
     let not_null = nullable == "NO";
     TargetColumn {
         name,
-        native,
+        native: native_text(column_type, charset.as_deref().zip(collation.as_deref())),
         not_null,
         has_default: default.is_some() || !not_null || extra.contains("auto_increment"),
         generated: ["virtual", "stored", "persistent"].iter().any(|word| extra.contains(word)),

@@ -8,6 +8,7 @@ use super::types::{Spare, type_in};
 use super::write::Form;
 use crate::connection::{quote_name, quote_table, quote_text};
 use crate::kind::Kind;
+use crate::native::in_definition;
 use rowferry_api::{
     Alteration, Cell, Column, Created, Dialect, Error, ErrorKind, Fill, Finding, Index, Result, TableName, TableSchema,
 };
@@ -93,7 +94,8 @@ fn key_index(form: &TableSchema) -> Option<&Index> {
 
 fn define(form: &TableSchema, column: &Column, session: &Session, spare: Spare) -> String {
     let ty = type_in(form, column, session.server, spare);
-    let mut text = format!("{} {ty} {}", quote_name(&column.name), if column.nullable { "NULL" } else { "NOT NULL" });
+    let null = if column.nullable { "NULL" } else { "NOT NULL" };
+    let mut text = format!("{} {} {null}", quote_name(&column.name), in_definition(&ty));
     // A column that counts up leads an index, and the key is the only one that is there from the start.
     let leads = form.key_columns().next().is_some_and(|first| first.name == column.name);
     let is_int = matches!(Kind::parse(&ty), Some(Kind::Int { .. }));
@@ -126,7 +128,8 @@ fn define_computed(form: &TableSchema, column: &Column, session: &Session) -> Op
     }
     let ty = type_in(form, column, session.server, Spare::default());
     let kept = if generated.stored { "STORED" } else { "VIRTUAL" };
-    Some(format!("{} {ty} GENERATED ALWAYS AS ({}) {kept}", quote_name(&column.name), generated.expression))
+    let named = format!("{} {}", quote_name(&column.name), in_definition(&ty));
+    Some(format!("{named} GENERATED ALWAYS AS ({}) {kept}", generated.expression))
 }
 
 /// What of a form no statement here carries over.
@@ -175,7 +178,8 @@ async fn statements(
             let have = have.column(&column.name).filter(|have| !fit::takes(&wanted, &have.native));
             match have {
                 Some(_) => {
-                    modify(session, &form.name, &column.name, |_| wanted.clone(), |rest| rest.to_owned()).await?
+                    modify(session, &form.name, &column.name, |_| in_definition(&wanted), |rest| rest.to_owned())
+                        .await?
                 }
                 None => Vec::new(),
             }
@@ -245,6 +249,7 @@ fn add_column(session: &Session, form: &TableSchema, have: &TargetTable, column:
         let kept = kept.map(|column| format!(", {0} = {0}", quote_name(&column.name))).collect::<String>();
         return vec![add_nullable, format!("UPDATE {} SET {name} = {}{kept}", have.quoted, quote_text(fill))];
     };
+    let ty = in_definition(&ty);
     let mut statements = vec![alter(format!("ADD COLUMN {name} {ty} {not_null} DEFAULT {literal}"))];
     match (&column.default, form.dialect) {
         (Some(default), Dialect::Mysql) if *default == literal => {}

@@ -8,6 +8,7 @@ use super::catalog::Unique;
 use super::shape::{Shape, Values};
 use crate::connection::{quote_name, quote_text};
 use crate::keys;
+use crate::native::in_definition;
 use futures_util::StreamExt;
 use rowferry_api::{BlockStream, Cell, Error, ErrorKind, Key, Range, Replaced, Result, TableSchema};
 
@@ -60,7 +61,7 @@ async fn make_stage(applier: &mut MysqlApplier, shape: &Shape, stage: &str) -> R
         let (null, default) = if column.is_key { ("NOT NULL", "") } else { ("NULL", " DEFAULT NULL") };
         let is_timestamp = column.is_key && column.native.starts_with("timestamp");
         let default = if is_timestamp { " DEFAULT '0000-00-00 00:00:00'" } else { default };
-        format!("c{index} {} {null}{default}", column.native)
+        format!("c{index} {} {null}{default}", in_definition(&column.native))
     });
     let key: Vec<String> = shape.key.iter().map(|index| format!("c{index}")).collect();
     let columns = columns.chain([format!("PRIMARY KEY ({})", key.join(", "))]).collect::<Vec<_>>().join(", ");

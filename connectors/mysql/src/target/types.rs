@@ -16,7 +16,7 @@ pub(super) struct Spare {
     pub(super) lengths: bool,
 }
 
-/// The type of a form's column at this server, ready for DDL.
+/// The native text of a form's column at this server.
 pub(super) fn type_in(form: &TableSchema, column: &Column, server: Server, spare: Spare) -> String {
     let is_key = form.key_columns().any(|key| key.name == column.name);
     type_here(column, form.dialect, if is_key { form.key.len() } else { 0 }, server, spare)
