@@ -1,13 +1,12 @@
-//! kill -9 at any moment repeats work and never loses any: in the snapshot, and under traffic.
+//! kill -9 in a snapshot repeats parts of it and never loses any; keys that move meanwhile. Kills under traffic are in `chaos.rs`.
 
 #![allow(clippy::unwrap_used)]
 
 use rowferry_testkit::compare::{Target, differences, source_tables};
-use rowferry_testkit::{Database, Postgres, Random, Rowferry, config};
+use rowferry_testkit::{Database, Postgres, Rowferry, config};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rowferry");
 
@@ -68,64 +67,6 @@ async fn kill_in_the_snapshot<'a>(target: &str, open: impl Fn(&'a Path) -> Targe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn random_kills_under_traffic_into_postgres() {
-    let copy = Postgres::shared().create_database("kill_target");
-    kill_at_random(&config::postgres(&copy), Some(&copy)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn random_kills_under_traffic_into_sqlite() {
-    kill_at_random(config::SQLITE, None).await;
-}
-
-async fn kill_at_random(target: &str, copy: Option<&Database>) {
-    const KILLS: u32 = 15;
-    let mut random = Random::from_env();
-    let source = Arc::new(Postgres::shared().create_database("kill_source"));
-    source.execute(TRAFFIC_TABLES).await;
-    // What a killed process left unread is a backlog for the next one, and so is what the copies keep waiting.
-    let config = config::pipeline(&source, target, "slice_rows = 2000");
-    let rowferry = Rowferry::new(
-        BINARY,
-        &config.replacen("kind = \"postgres\", ", "kind = \"postgres\", backlog = \"64KiB\", ", 1),
-    );
-    let stop = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> = (0..3u64)
-        .map(|writer| tokio::spawn(write(source.clone(), stop.clone(), Random::new(random.number() ^ writer))))
-        .collect();
-    for kill in 0..KILLS {
-        let running = rowferry.spawn_run();
-        tokio::time::sleep(Duration::from_millis(30 + random.below(900))).await;
-        rowferry.refuse_errors(&running.kill9().stderr);
-        if kill == KILLS / 2 {
-            source.execute("ALTER TABLE accounts ADD added int NOT NULL DEFAULT 5").await;
-        }
-        // The first rounds may end inside the snapshot: from then on readers see only states that the source had.
-        if kill == KILLS / 2 {
-            rowferry.run_until_caught_up();
-        }
-        if kill >= KILLS / 2 {
-            assert_eq!(sum_of_balances(copy, &rowferry).await, "100000.00", "after kill {kill}");
-        }
-    }
-    stop.store(true, Ordering::Relaxed);
-    let mut written = 0;
-    for writer in writers {
-        written += writer.await.unwrap();
-    }
-    println!("{written} transactions written, {KILLS} kills");
-    assert_eq!(
-        source.value("SELECT sum(balance) FROM accounts").await,
-        "100000.00",
-        "the traffic keeps its own promise"
-    );
-    rowferry.run_until_caught_up();
-    let file = rowferry.path("target.db");
-    assert_same(&source, copy.map_or(Target::Sqlite(&file), Target::Postgres)).await;
-    rowferry.command(&["verify"]).expect_code(0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn keys_that_move_while_a_table_is_copied_into_postgres() {
     let copy = Postgres::shared().create_database("move_target");
     move_keys(&config::postgres(&copy), |_| Target::Postgres(&copy)).await;
@@ -175,65 +116,4 @@ async fn move_keys<'a>(target: &str, open: impl Fn(&'a Path) -> Target<'a>) {
     rowferry.run_until_caught_up();
     let file = Box::leak(rowferry.path("target.db").into_boxed_path());
     assert_same(&source, open(file)).await;
-}
-
-const TRAFFIC_TABLES: &str = "
-    CREATE TABLE accounts (id int PRIMARY KEY, balance numeric(12, 2) NOT NULL, note text, big text);
-    ALTER TABLE accounts ALTER big SET STORAGE EXTERNAL;
-    INSERT INTO accounts SELECT g, 100, 'n' || g, repeat('b', 3000) FROM generate_series(1, 1000) g;
-    CREATE TABLE ledger (id bigserial PRIMARY KEY, account int, amount numeric(12, 2), at timestamptz DEFAULT now());
-    INSERT INTO ledger (account, amount) SELECT g % 1000 + 1, 0 FROM generate_series(1, 30000) g;
-    CREATE TABLE slots (id int PRIMARY KEY, code text UNIQUE);
-    INSERT INTO slots SELECT g, 'c' || g FROM generate_series(1, 500) g;
-    CREATE TABLE scratch (id int PRIMARY KEY, v text);
-    ANALYZE";
-
-/// Transfers keep the sum; beside them inserts, deletes, key changes, swaps of unique values, truncates, rollbacks.
-async fn write(source: Arc<Database>, stop: Arc<AtomicBool>, mut random: Random) -> u64 {
-    let client = source.client().await;
-    let mut written = 0;
-    while !stop.load(Ordering::Relaxed) {
-        let (a, b, c) = (1 + random.below(1000), 1 + random.below(1000), 1 + random.below(500));
-        let statements = match random.below(10) {
-            0..4 => format!(
-                "UPDATE accounts SET balance = balance - 1.25, note = '{b}' WHERE id = {a};
-                 UPDATE accounts SET balance = balance + 1.25 WHERE id = {b} AND EXISTS (SELECT FROM accounts WHERE id = {a});
-                 DO $$ BEGIN IF (SELECT count(*) FROM accounts WHERE id IN ({a}, {b})) < 2 THEN RAISE 'undo'; END IF; END $$;
-                 INSERT INTO ledger (account, amount) VALUES ({a}, -1.25), ({b}, 1.25)"
-            ),
-            4 => format!("UPDATE accounts SET id = id + 100000 WHERE id = {a}"),
-            5 => "UPDATE accounts SET id = id - 100000 WHERE id > 100000".to_owned(),
-            6 => format!(
-                "UPDATE slots SET code = 'tmp' WHERE id = {c};
-                 UPDATE slots SET code = 'c' || {c} || '-' || {a} WHERE id = {c} % 500 + 1;
-                 UPDATE slots SET code = 'd' || {c} || '-' || {b} WHERE id = {c}"
-            ),
-            7 => format!("DELETE FROM ledger WHERE id IN (SELECT id FROM ledger WHERE account = {a} LIMIT 5)"),
-            8 => format!("TRUNCATE scratch; INSERT INTO scratch SELECT g, 'v{a}' FROM generate_series(1, {c}) g"),
-            _ => format!("UPDATE accounts SET big = repeat('{b}', 1000) WHERE id = {a}; UPDATE scratch SET id = -id WHERE id = {c}"),
-        };
-        // In one state of the source: an account that moves away and back between two statements would break the sum there too.
-        // Deadlocks and the transfers that found no account are rolled back: that is traffic, too.
-        if client.batch_execute(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ; {statements}; COMMIT")).await.is_ok() {
-            written += 1;
-        } else {
-            client.batch_execute("ROLLBACK").await.unwrap();
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    written
-}
-
-async fn sum_of_balances(copy: Option<&Database>, rowferry: &Rowferry) -> String {
-    match copy {
-        Some(copy) => copy.value("SELECT sum(balance) FROM accounts").await,
-        None => {
-            // Numbers are text there: added up as whole cents.
-            let file = rusqlite::Connection::open(rowferry.path("target.db")).unwrap();
-            file.busy_timeout(Duration::from_secs(10)).unwrap();
-            let sql = "SELECT sum(CAST(replace(balance, '.', '') AS INTEGER)) FROM accounts";
-            let cents: i64 = file.query_row(sql, [], |row| row.get(0)).unwrap();
-            format!("{}.{:02}", cents / 100, cents % 100)
-        }
-    }
 }

@@ -1,12 +1,10 @@
-//! What happens to a pipeline from MySQL or MariaDB over its life: kills under traffic, another server in the source's place,
+//! What happens to a pipeline from MySQL or MariaDB over its life: another server in the source's place,
 //! a log that is gone, a form that changes while nobody reads.
 
 #![allow(clippy::unwrap_used)]
 
 use rowferry_testkit::mysql::compare::{Target, differences, source_tables};
-use rowferry_testkit::{Database, Mysql, MysqlDatabase, Postgres, Random, Rowferry};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use rowferry_testkit::{Database, Mysql, MysqlDatabase, Postgres, Rowferry};
 use std::time::Duration;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rowferry");
@@ -36,105 +34,6 @@ fn rows_copied(rowferry: &Rowferry) -> u64 {
     let (_, status) = rowferry.json(&["status"]);
     let tables = status["pipelines"][0]["tables"].as_array().unwrap().clone();
     tables.iter().map(|table| table["rows_copied"].as_u64().unwrap()).sum()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_under_traffic_into_postgres() {
-    let copy = Postgres::shared().create_database("mysql_kills");
-    let sum = async || copy.value(SUM).await;
-    kill_at_random(&into_postgres(&copy), |_| Target::Postgres(&copy), sum).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_under_traffic_into_mysql() {
-    let copy = Mysql::shared().create_database("mysql_kills");
-    let target = format!("{{ kind = \"mysql\", url = \"{}\" }}", copy.url());
-    let sum = async || copy.value(&SUM.replace("shop.", "")).await;
-    kill_at_random(&target, |_| Target::Mysql(&copy), sum).await;
-}
-
-const SUM: &str = "SELECT sum(balance) FROM shop.accounts";
-const TABLES: &str = "CREATE TABLE accounts (id INT PRIMARY KEY, balance DECIMAL(12,2) NOT NULL, note VARCHAR(100));
-    INSERT INTO accounts VALUES (1, 1000, ''), (2, 1000, ''), (3, 1000, ''), (4, 1000, ''), (5, 1000, ''), (6, 1000, ''),
-        (7, 1000, ''), (8, 1000, ''), (9, 1000, ''), (10, 1000, '');
-    CREATE TABLE entries (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY, account INT NOT NULL, text TEXT CHARACTER SET latin1,
-        at DATETIME(6));
-    CREATE TABLE names (name VARCHAR(40) PRIMARY KEY, n INT)";
-
-async fn kill_at_random<'a>(target: &str, open: impl Fn(&'a ()) -> Target<'a>, sum: impl AsyncFn() -> String) {
-    const KILLS: u32 = 10;
-    let mut random = Random::from_env();
-    let source = Arc::new(Mysql::shared().create_database("mysql_source"));
-    source.execute(TABLES).await;
-    source
-        .execute(&format!(
-            "INSERT INTO entries (account, text) SELECT 1 + seq % 10, repeat('é', seq % 90) FROM ({NUMBERS}) n"
-        ))
-        .await;
-    let mut config = config(&source, target);
-    // A MySQL target's own database holds the table by its own name.
-    let is_renamed = target.contains("postgres");
-    if is_renamed {
-        config += &format!("[pipeline.shop.table.\"{}.accounts\"]\ntarget = \"shop.accounts\"\n", source.name());
-    }
-    let rowferry = Rowferry::new(BINARY, &config);
-    let stop = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> = (0..3_u64)
-        .map(|writer| tokio::spawn(write(source.clone(), stop.clone(), Random::new(random.number() ^ writer))))
-        .collect();
-    for kill in 0..KILLS {
-        let running = rowferry.spawn_run();
-        tokio::time::sleep(Duration::from_millis(30 + random.below(900))).await;
-        rowferry.refuse_errors(&running.kill9().stderr);
-        if kill == KILLS / 2 {
-            source.execute("ALTER TABLE accounts ADD COLUMN added INT NOT NULL DEFAULT 5 AFTER id").await;
-            rowferry.run_until_caught_up();
-        }
-        if kill >= KILLS / 2 {
-            assert_eq!(sum().await, "10000.00", "after kill {kill}");
-        }
-    }
-    stop.store(true, Ordering::Relaxed);
-    for writer in writers {
-        writer.await.unwrap();
-    }
-    rowferry.run_until_caught_up();
-    let mut pairs = source_tables(&source, &open(&())).await;
-    for pair in pairs.iter_mut().filter(|pair| pair.source == "accounts" && is_renamed) {
-        pair.target = ("shop".into(), "accounts".into());
-    }
-    let found = differences(&source, open(&()), &pairs).await;
-    assert!(found.is_empty(), "{}", found.join("\n"));
-    rowferry.command(&["verify"]).expect_code(0);
-}
-
-/// 1 to 3000, on servers without recursive queries too.
-const NUMBERS: &str = "SELECT a.n + 10 * b.n + 100 * c.n + 1000 * d.n + 1 AS seq FROM
-    (SELECT 0 n UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6 UNION SELECT 7 UNION SELECT 8
-     UNION SELECT 9) a,
-    (SELECT 0 n UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6 UNION SELECT 7 UNION SELECT 8
-     UNION SELECT 9) b,
-    (SELECT 0 n UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6 UNION SELECT 7 UNION SELECT 8
-     UNION SELECT 9) c,
-    (SELECT 0 n UNION SELECT 1 UNION SELECT 2) d";
-
-/// Moves money about, in transactions over two tables; some are rolled back.
-async fn write(source: Arc<MysqlDatabase>, stop: Arc<AtomicBool>, mut random: Random) {
-    while !stop.load(Ordering::Relaxed) {
-        let (from, to) = (1 + random.below(10), 1 + random.below(10));
-        let amount = random.below(50);
-        let name = random.below(200);
-        let end = if random.below(8) == 0 { "ROLLBACK" } else { "COMMIT" };
-        let transaction = format!(
-            "BEGIN; UPDATE accounts SET balance = balance - {amount} WHERE id = {from};
-             UPDATE accounts SET balance = balance + {amount}, note = 'to {from}' WHERE id = {to};
-             INSERT INTO entries (account, text, at) VALUES ({from}, 'moved {amount} €', NOW(6)), ({to}, NULL, NULL);
-             DELETE FROM entries WHERE id = {name}; {end};
-             INSERT INTO names VALUES ('n{name}', {amount}) ON DUPLICATE KEY UPDATE n = n + 1, name = 'N{name}'"
-        );
-        // A deadlock rolls back.
-        let _ = source.try_execute(&transaction).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

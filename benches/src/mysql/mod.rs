@@ -44,7 +44,7 @@ const NUMBERS: &str = "CREATE TABLE numbers (n INT PRIMARY KEY); INSERT INTO num
 fn columns(id: &str, v: &str) -> [(&'static str, String); 7] {
     [
         ("quantity", format!("{id} % 1000 + {v}")),
-        ("name", format!("CONCAT('customer ', LEFT(MD5({id}), 16))")),
+        ("name", format!("CONCAT('customer ', LEFT(SHA2({id}, 256), 16))")),
         ("price", format!("({id} * 7 + {v}) % 1000000 / 100")),
         ("note", format!("CONCAT('version ', {v}, ' of ', {id}, ', as it was ordered')")),
         (
@@ -131,21 +131,26 @@ impl Shop {
 
     /// Count and sums of the table; a figure of a run that lost something is none.
     async fn sums(&self) -> String {
-        self.source.value(&sums("t", "")).await
+        self.source.value(&sums()).await
     }
 }
 
-/// A question whose answer is one text; PostgreSQL is asked with its collation of bytes.
-fn sums(table: &str, collate: &str) -> String {
+/// A question whose answer is one text. `hash` is of a row.
+fn sums_by(table: &str, hash: &str) -> String {
     format!(
         "SELECT CONCAT_WS('|', COUNT(*), SUM(id), SUM(quantity), SUM(price), SUM(LENGTH(name)), SUM(LENGTH(note)), \
-         SUM(LENGTH(attributes)), MAX(MD5(CONCAT(id, note, price)) {collate})) FROM {table}"
+         SUM(LENGTH(attributes)), MAX({hash})) FROM {table}"
     )
 }
 
-/// The same to a copy in PostgreSQL.
+fn sums() -> String {
+    sums_by("t", "SHA2(CONCAT(id, note, price), 256)")
+}
+
+/// The same of a copy in PostgreSQL.
 fn sums_in_postgres(schema: &str) -> String {
-    sums(&format!("{schema}.t"), "COLLATE \"C\"")
+    let hash = "encode(sha256(convert_to(concat(id, note, price), 'UTF8')), 'hex') COLLATE \"C\"";
+    sums_by(&format!("{schema}.t"), hash)
 }
 
 fn finished(who: &str, began: Instant, rows: u64, row_bytes: f64, cpu: Cpu, peak_kib: Option<u64>) -> Run {

@@ -190,7 +190,7 @@ impl Replay {
             Copy::Postgres(database, _) => database.value(&super::sums_in_postgres(schema)).await,
             Copy::Mariadb(server) => {
                 let mut client = Conn::from_url(server.url(schema)).await.expect("connect to the target");
-                client.query_first(super::sums("t", "")).await.expect("ask the target").expect("an answer")
+                client.query_first(super::sums()).await.expect("ask the target").expect("an answer")
             }
         };
         assert_eq!(there, self.sums, "the target differs from the source");

@@ -7,7 +7,8 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 /// replication slots go, since a server has few of those and each holds back its log.
 #[derive(Debug)]
 pub struct Database {
-    admin_url: String,
+    /// Absent: somebody else's database, whose slots stay.
+    admin_url: Option<String>,
     url: String,
     name: String,
 }
@@ -18,7 +19,14 @@ impl Database {
         let url = url_of(&name);
         let (to, sql) = (admin_url.clone(), format!("CREATE DATABASE {name}"));
         block_on(async move { connect(&to).await.batch_execute(&sql).await.expect("create a database") });
-        Self { admin_url, url, name }
+        Self { admin_url: Some(admin_url), url, name }
+    }
+
+    /// A database that is there already, and is left as it is.
+    pub fn at(url: &str) -> Self {
+        let path = url.split('?').next().unwrap_or_default();
+        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+        Self { admin_url: None, url: url.to_owned(), name }
     }
 
     /// URL for the superuser, over TCP.
@@ -72,7 +80,7 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let (admin_url, name) = (self.admin_url.clone(), self.name.clone());
+        let (Some(admin_url), name) = (self.admin_url.clone(), self.name.clone()) else { return };
         block_on(async move {
             let Ok((client, connection)) = tokio_postgres::connect(&admin_url, NoTls).await else {
                 return; // The server is gone already, and the slots with it.

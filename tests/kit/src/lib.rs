@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 pub mod cases;
+pub mod chaos;
 pub mod compare;
 pub mod config;
 mod database;

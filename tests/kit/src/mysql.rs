@@ -14,6 +14,7 @@ use crate::postgres::unique;
 use crate::template;
 use crate::watcher::{Watcher, on_a_free_port};
 pub use database::MysqlDatabase;
+pub(crate) use database::{query_text, try_connect};
 pub use flavor::Flavor;
 use mysql_async::prelude::Queryable;
 use std::fs;

@@ -21,6 +21,12 @@ impl MysqlDatabase {
         Self { base_url: base_url.to_owned(), name }
     }
 
+    /// A database that is there already.
+    pub fn at(url: &str) -> Self {
+        let (base_url, name) = url.rsplit_once('/').expect("a URL with a database");
+        Self { base_url: base_url.to_owned(), name: name.to_owned() }
+    }
+
     /// URL for root, over TCP.
     pub fn url(&self) -> String {
         format!("{}/{}", self.base_url, self.name)
@@ -68,7 +74,7 @@ pub(super) async fn value(url: &str, sql: &str) -> String {
     rows.into_iter().flatten().next().flatten().unwrap_or_else(|| panic!("no value from: {sql}"))
 }
 
-pub(super) async fn query_text(client: &mut Conn, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
+pub(crate) async fn query_text(client: &mut Conn, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
     let text = |value| match value {
         Value::NULL => None,
         Value::Bytes(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
@@ -80,7 +86,12 @@ pub(super) async fn query_text(client: &mut Conn, sql: &str) -> Result<Vec<Vec<O
 
 /// Connects as a program does that knows nothing of the server.
 pub(super) async fn connect(url: &str) -> Conn {
+    try_connect(url).await.unwrap_or_else(|error| panic!("connect to {url}: {error:?}"))
+}
+
+/// The same, with the error for the caller.
+pub(crate) async fn try_connect(url: &str) -> Result<Conn, Error> {
     let opts = mysql_async::Opts::from_url(url).unwrap_or_else(|error| panic!("{url}: {error}"));
     let opts = OptsBuilder::from_opts(opts).max_allowed_packet(Some(1 << 30)).prefer_socket(Some(false));
-    Conn::new(opts).await.unwrap_or_else(|error| panic!("connect to {url}: {error:?}"))
+    Conn::new(opts).await
 }
