@@ -11,7 +11,7 @@ use crate::net::{expect_any, moved_keys, net_changes, row_by_row};
 use indexmap::IndexSet;
 use rowferry_api::{
     Applied, Applier, Batch, Change, Error, ErrorKind, Key, Op, Position, Result, Row, Source, Step, TableName,
-    TableSchema, Timestamp,
+    TableSchema, Timestamp, failpoint,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -95,7 +95,10 @@ impl Attempt<'_> {
         }
         match sent {
             Ok(()) if end.is_some() => {}
-            Ok(()) => self.commit(position.clone()).await?,
+            Ok(()) => {
+                failpoint!("apply.sent");
+                self.commit(position.clone()).await?;
+            }
             Err(error) if refuses_rows(&error) => {
                 self.row_by_row_or_bisect(&work.changes, error).await?;
                 self.commit(position.clone()).await?;
@@ -132,6 +135,7 @@ impl Attempt<'_> {
     /// Commits what was applied as parts, once what has to be read again is on disk.
     async fn commit(&mut self, position: Option<Position>) -> Result<()> {
         self.lives.keep(&self.again.lists(), &self.dead_letters, position.as_ref()).await?;
+        failpoint!("apply.kept");
         if position.is_some() { self.send(Vec::new(), position).await } else { Ok(()) }
     }
 

@@ -8,7 +8,7 @@ use super::forms::Chosen;
 use super::route::touched_keys;
 use super::unsure::Unsure;
 use crate::config::OnBadRow;
-use rowferry_api::{Error, ErrorKind, Key, Position, Range, Result, TableName, TableSchema};
+use rowferry_api::{Error, ErrorKind, Key, Position, Range, Result, TableName, TableSchema, failpoint};
 use rowferry_state::{AtTarget, DeadLetterRecord, SliceRecord, TableRecord, TableState};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -338,9 +338,12 @@ impl Lives {
         change: impl FnOnce(&rowferry_state::Pipeline) -> rowferry_state::Result<()> + Send + 'static,
     ) -> Result<()> {
         let (state, store) = (self.state.clone(), self.store.clone());
-        blocking(move || {
-            change(&state)?;
-            store.sync()
+        off_async(move || {
+            change(&state).map_err(state_error)?;
+            failpoint!("state.changed");
+            store.sync().map_err(state_error)?;
+            failpoint!("state.durable");
+            Ok(())
         })
         .await
     }
@@ -497,10 +500,12 @@ fn slice_record(slice: &Slice) -> Result<SliceRecord> {
 pub async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> rowferry_state::Result<T> + Send + 'static,
 ) -> Result<T> {
-    tokio::task::spawn_blocking(call)
-        .await
-        .map_err(|error| Error::new(ErrorKind::Other, "use the state directory").because(error))?
-        .map_err(state_error)
+    off_async(|| call().map_err(state_error)).await
+}
+
+async fn off_async<T: Send + 'static>(call: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let called = tokio::task::spawn_blocking(call).await;
+    called.map_err(|error| Error::new(ErrorKind::Other, "use the state directory").because(error))?
 }
 
 /// An error of the state as one of ours.

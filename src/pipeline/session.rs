@@ -9,6 +9,7 @@ use super::forms::{self, Chosen};
 use super::life::Life;
 use crate::config::OnSchemaChange;
 use crate::evolve;
+use rowferry_api::failpoint;
 use rowferry_api::{
     Alteration, Error, ErrorKind, Finding, Identity, Position, Result, Severity, SourceTable, TableName, TableSchema,
 };
@@ -69,10 +70,14 @@ pub async fn start(env: &Env) -> Result<Start> {
         refuse_unreachable_goals(env).await?;
     }
     let tables = carried(env);
+    failpoint!("start.tables_kept");
     let log = env.source.prepare(&tables, resume.as_ref()).await?;
+    failpoint!("start.source_prepared");
     let position = resume.clone().unwrap_or(log.position);
     let target_identity = env.target.prepare(&env.config.name, &source_identity, &position, anew).await?;
+    failpoint!("start.target_prepared");
     remember(env, &source_identity, &target_identity, anew, &position).await?;
+    failpoint!("start.remembered");
     Ok(Start { position, alterations, catalog_version })
 }
 

@@ -19,7 +19,7 @@ use super::session::{self, Start};
 use super::{Request, Until};
 use crate::pipeline::worker::Worker;
 use rowferry_api::{
-    Applier, Error, ErrorKind, Event, Finding, Position, Replaced, Result, TableName, TableSchema, Timestamp,
+    Applier, Error, ErrorKind, Event, Finding, Position, Replaced, Result, TableName, TableSchema, Timestamp, failpoint,
 };
 use rowferry_state::TableState;
 use std::cmp::Ordering;
@@ -143,6 +143,7 @@ pub(super) async fn run(
     };
     let log = Log { source: env.source.clone(), from: start.position.clone(), tables: logged, followed };
     let mut reader = ReaderTask::spawn(log, queue, confirmed).await?;
+    failpoint!("read.opened");
     env.board.figures().applied = Some(start.position.clone());
     let result = stream.turn(&mut reader, &mut stop, requests).await;
     let result = stream.close(result).await;
@@ -229,6 +230,7 @@ impl<'a> Stream<'a> {
                 chunk = reader.chunks.recv(), if room => {
                     self.env.board.figures().heard_us = Some(now_us());
                     self.events.extend(chunk.unwrap_or_else(|| Err(ReaderTask::closed()))?);
+                    failpoint!("batch.received");
                 }
                 _ = catalog.tick() => {
                     self.weigh_log().await?;
@@ -340,7 +342,13 @@ impl<'a> Stream<'a> {
             && let Some(applier) = self.applier.take()
         {
             match self.next_work(copies_wait) {
-                Some(work) => self.start_apply(applier, work),
+                Some(work) => {
+                    match work.end.is_some() {
+                        true => failpoint!("batch.whole"),
+                        false => failpoint!("batch.part"),
+                    }
+                    self.start_apply(applier, work);
+                }
                 None => self.applier = Some(applier),
             }
         }
@@ -403,6 +411,7 @@ impl<'a> Stream<'a> {
         match done {
             Done::Applied(applier, outcome) => {
                 let outcome = (*outcome)?;
+                failpoint!("batch.applied");
                 self.applier = Some(applier);
                 self.applied(outcome);
                 Ok(())

@@ -3,7 +3,7 @@
 use super::board::Board;
 use rowferry_api::{
     Alteration, Applier, Block, BlockStream, Created, ErrorKind, Finding, Range, Replaced, Result, Source, TableName,
-    TableReader, TableSchema, Target,
+    TableReader, TableSchema, Target, failpoint,
 };
 use std::pin::Pin;
 use std::sync::Arc;
@@ -40,6 +40,7 @@ impl Worker {
             }
         }
         let created = self.applier.create(target).await?;
+        failpoint!("slice.table_made");
         let ranges = self.reader.split(read, rows_per_slice, created == Created::Filled).await?;
         Ok((created, ranges))
     }
@@ -54,8 +55,11 @@ impl Worker {
     ) -> Result<Replaced> {
         let ordered = false;
         let blocks = self.reader.read(read, range, ordered).await?;
+        failpoint!("slice.opened");
         let counted = Counted { blocks, board: board.clone(), table: read.name.clone(), rows: 0, bytes: 0 };
-        self.applier.replace(target, range, Box::pin(counted)).await
+        let replaced = self.applier.replace(target, range, Box::pin(counted)).await?;
+        failpoint!("slice.written");
+        Ok(replaced)
     }
 
     /// Builds what waits until a table is consistent.
@@ -83,9 +87,18 @@ impl futures_util::Stream for Counted<'_> {
             self.rows += rows;
             self.bytes += bytes;
             self.board.flowing(&self.table, rows as i64, bytes as i64);
+            if let Err(error) = flowed() {
+                return Poll::Ready(Some(Err(error)));
+            }
         }
         next
     }
+}
+
+/// A block is on its way.
+fn flowed() -> Result<()> {
+    failpoint!("slice.block");
+    Ok(())
 }
 
 impl Drop for Counted<'_> {

@@ -7,7 +7,7 @@ use crate::pipeline::session::{self, RESYNC};
 use crate::pipeline::worker::Worker;
 use crate::pipeline::{HURRY_SECONDS, Request};
 use rowferry_api::{
-    Created, Error, ErrorKind, Finding, Key, Position, Range, Replaced, Result, TableName, TableSchema,
+    Created, Error, ErrorKind, Finding, Key, Position, Range, Replaced, Result, TableName, TableSchema, failpoint,
 };
 use rowferry_state::{AtTarget, TableState};
 use std::collections::{HashMap, HashSet};
@@ -126,6 +126,7 @@ impl Stream<'_> {
             let worker = self.free_worker().await?;
             if let Task::Start(name) = &task {
                 self.announce(name).await?;
+                failpoint!("slice.announced");
             }
             self.spawn(worker, task);
         }
@@ -219,6 +220,7 @@ impl Stream<'_> {
             Ok(started) => started,
             Err(error) => return self.table_failed(&name, error).await,
         };
+        failpoint!("slice.cut");
         {
             let mut lives = self.env.lives.lock();
             // It may have been halted or put off meanwhile: then it is started again in its time.
@@ -248,6 +250,7 @@ impl Stream<'_> {
             }
         }
         self.env.lives.save_anew(&name).await?;
+        failpoint!("slice.planned");
         // From here on the log's changes pass; no range has been read yet, so none that was dropped is missed.
         self.router.open(&name, true);
         self.catalog_due = true;
@@ -272,7 +275,10 @@ impl Stream<'_> {
             self.dispatch_copies().await?;
         }
         self.evicted(name, &replaced.evicted).await?;
-        self.env.lives.save_slices(name, index..index + 1).await
+        failpoint!("slice.done");
+        self.env.lives.save_slices(name, index..index + 1).await?;
+        failpoint!("slice.kept");
+        Ok(())
     }
 
     async fn evicted(&mut self, name: &TableName, keys: &[Key]) -> Result<()> {
@@ -336,6 +342,7 @@ impl Stream<'_> {
         if let Some(life) = self.env.lives.lock().get_mut(name) {
             life.finished = true;
         }
+        failpoint!("table.finished");
         tracing::info!(table = %name, "in step");
         self.env.lives.save(name).await
     }
@@ -378,6 +385,7 @@ impl Stream<'_> {
             let is_consistent = self.env.lives.lock().get_mut(&name).filter(still).map(Life::streams).is_some();
             if is_consistent {
                 tracing::info!(table = %name, high = %high, "consistent");
+                failpoint!("table.consistent");
                 self.env.lives.save_anew(&name).await?;
             }
         }
@@ -396,7 +404,10 @@ impl Stream<'_> {
             tracing::info!(table = %name, rows = life.rows_copied, high = %high, "copied, catching up");
             life.catches_up(high);
         }
-        self.env.lives.save(name).await
+        failpoint!("table.copied");
+        self.env.lives.save(name).await?;
+        failpoint!("table.catching_up");
+        Ok(())
     }
 
     /// Halts one table; the others go on.
