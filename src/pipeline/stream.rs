@@ -526,7 +526,7 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Ends the jobs, writes what there is to write. The first error counts.
+    /// Ends the jobs, writes what there is to write. The first error counts, after one of the checkpoints.
     async fn close(mut self, result: Result<()>) -> Result<()> {
         self.jobs.shutdown().await;
         for life in self.env.lives.lock().values_mut() {
@@ -537,7 +537,8 @@ impl<'a> Stream<'a> {
         for name in names {
             saved = saved.and(self.env.lives.save(&name).await);
         }
-        let closed = self.checkpointer.close().await;
-        result.and(saved).and(closed)
+        // Where it has failed, its own error says why: what the loop saw is that it ended.
+        let closed = self.checkpointer.close().await.map_err(|error| error.within("write the checkpoint"));
+        closed.and(result).and(saved)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::list::Kind;
 use crate::traffic::{self, Step};
-use rowferry_testkit::mysql_async::prelude::Queryable;
+use rowferry_testkit::mysql_async::{self, prelude::Queryable};
 use rowferry_testkit::{Database, Mysql, MysqlDatabase, Postgres, compare, mysql};
 use std::path::Path;
 
@@ -39,73 +39,38 @@ impl Source {
     pub(crate) async fn make_tables(&self) {
         for statement in traffic::tables() {
             match self {
-                Self::Postgres(database) => database.execute(&statement.replace("VALUE_OF_100_KB", "text")).await,
+                Self::Postgres(database) => {
+                    database.execute(&statement.replace("VALUE_OF_100_KB", "text")).await;
+                    if statement.starts_with("CREATE TABLE accounts") {
+                        // An update that leaves such a value alone has it in no log.
+                        database.execute("ALTER TABLE accounts ALTER big SET STORAGE EXTERNAL").await;
+                    }
+                }
                 Self::Mysql(database) => database.execute(&statement.replace("VALUE_OF_100_KB", "mediumtext")).await,
             }
         }
         if let Self::Postgres(database) = self {
-            // Their values stand in no log of an update that leaves them alone.
-            database.execute("ALTER TABLE accounts ALTER big SET STORAGE EXTERNAL; ANALYZE").await;
+            database.execute("ANALYZE").await;
         }
     }
 
     /// Runs the steps of a round; each transaction of rows writes the next number into `marker`.
     pub(crate) async fn run(&self, round: u32, marked: &mut Vec<Marked>) {
-        match self {
-            Self::Postgres(database) => {
-                let client = database.client().await;
-                for step in traffic::round(round) {
-                    match step {
-                        Step::Ddl(sql) => {
-                            client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{error:?} in: {sql}"))
-                        }
-                        Step::Rows(sql) => {
-                            let before = self.head().await;
-                            let number = marked.len() as u32 + 1;
-                            let sql = format!("BEGIN; {sql}; UPDATE marker SET n = {number}; COMMIT");
-                            client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{error:?} in: {sql}"));
-                            marked.push(Marked { number, before, after: self.head().await });
-                        }
-                    }
+        let mut session = match self {
+            Self::Postgres(database) => Session::Postgres(database.client().await),
+            Self::Mysql(database) => Session::Mysql(database.client().await),
+        };
+        // A minimal image leaves cells unchanged.
+        let image = if round.is_multiple_of(2) { "MINIMAL" } else { "FULL" };
+        session.set_row_image(image).await;
+        for step in traffic::round(round) {
+            match step {
+                Step::Ddl(sql) => session.run(&sql).await,
+                Step::Rows(sql) => {
+                    let (before, number) = (session.head().await, marked.len() as u32 + 1);
+                    session.run(&format!("BEGIN; {sql}; UPDATE marker SET n = {number}; COMMIT")).await;
+                    marked.push(Marked { number, before, after: session.head().await });
                 }
-                client.batch_execute("ANALYZE").await.unwrap();
-            }
-            Self::Mysql(database) => {
-                let mut client = database.client().await;
-                // A minimal image leaves cells unchanged.
-                let image = if round.is_multiple_of(2) { "MINIMAL" } else { "FULL" };
-                client.query_drop(format!("SET SESSION binlog_row_image = {image}")).await.unwrap();
-                for step in traffic::round(round) {
-                    match step {
-                        Step::Ddl(sql) => {
-                            client.query_drop(&sql).await.unwrap_or_else(|error| panic!("{error:?} in: {sql}"))
-                        }
-                        Step::Rows(sql) => {
-                            let before = self.head().await;
-                            let number = marked.len() as u32 + 1;
-                            for sql in ["BEGIN", &sql, &format!("UPDATE marker SET n = {number}"), "COMMIT"] {
-                                for sql in sql.split(';') {
-                                    client.query_drop(sql).await.unwrap_or_else(|error| panic!("{error:?} in: {sql}"));
-                                }
-                            }
-                            marked.push(Marked { number, before, after: self.head().await });
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    async fn head(&self) -> Place {
-        match self {
-            Self::Postgres(database) => place(&database.value("SELECT pg_current_wal_insert_lsn()").await),
-            Self::Mysql(database) => {
-                let status = match database.try_query_text("SHOW BINARY LOG STATUS").await {
-                    Ok(rows) => rows,
-                    Err(_) => database.query_text("SHOW MASTER STATUS").await,
-                };
-                let [Some(file), Some(offset), ..] = &status[0][..] else { panic!("no log: {status:?}") };
-                place(&format!("{file}:{offset}@"))
             }
         }
     }
@@ -170,17 +135,65 @@ impl Source {
     pub(crate) async fn look(&self, copy: &Copy, file: &Path, marked: &[Marked], after: &str) {
         let accounts = self.name_at(copy, "accounts");
         let sum = copy.value(file, &format!("SELECT sum(balance) FROM {accounts}")).await;
-        assert_eq!(sum, traffic::BALANCES, "the sum of balances after {after}");
+        assert_eq!(sum, traffic::BALANCES, "the sum of balances: {after}");
         let marker = self.name_at(copy, "marker");
         let held: u32 = copy.value(file, &format!("SELECT n FROM {marker}")).await.parse().unwrap();
         let position = copy.position(file).await;
         let at = place(&position);
         if let Some(last) = marked.iter().find(|marked| marked.number == held) {
             let begun = last.before;
-            assert!(at > begun, "after {after}: the rows are ahead of the position {position}: transaction {held}");
+            assert!(at > begun, "{after}: the rows are ahead of the position {position}: transaction {held}");
         }
         let passed = marked.iter().filter(|marked| marked.after <= at).map(|marked| marked.number).max().unwrap_or(0);
-        assert!(passed <= held, "after {after}: the position {position} is ahead of the rows: {passed} > {held}");
+        assert!(passed <= held, "{after}: the position {position} is ahead of the rows: {passed} > {held}");
+    }
+}
+
+/// A connection that writes at the source.
+enum Session {
+    Postgres(tokio_postgres::Client),
+    Mysql(mysql_async::Conn),
+}
+
+impl Session {
+    async fn set_row_image(&mut self, image: &str) {
+        if let Self::Mysql(client) = self {
+            client.query_drop(format!("SET SESSION binlog_row_image = {image}")).await.unwrap();
+        }
+    }
+
+    async fn run(&mut self, sql: &str) {
+        match self {
+            Self::Postgres(client) => {
+                let sql = sql.replace("ANALYZE TABLE", "ANALYZE");
+                client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{error:?} in: {sql}"));
+            }
+            Self::Mysql(client) => {
+                for sql in sql.split(';') {
+                    client.query_drop(sql).await.unwrap_or_else(|error| panic!("{error} in: {sql}"));
+                }
+            }
+        }
+    }
+
+    /// Where the log stands.
+    async fn head(&mut self) -> Place {
+        match self {
+            Self::Postgres(client) => {
+                let row = client.query_one("SELECT pg_current_wal_insert_lsn()::text", &[]).await.unwrap();
+                place(row.get(0))
+            }
+            Self::Mysql(client) => {
+                // By its old name and by its new one.
+                let mut status: Result<Option<mysql_async::Row>, _> = client.query_first("SHOW MASTER STATUS").await;
+                if status.is_err() {
+                    status = client.query_first("SHOW BINARY LOG STATUS").await;
+                }
+                let status = status.unwrap().unwrap();
+                let (file, offset): (String, u64) = (status.get(0).unwrap(), status.get(1).unwrap());
+                place(&format!("{file}:{offset}@"))
+            }
+        }
     }
 }
 

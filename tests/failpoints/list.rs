@@ -58,18 +58,18 @@ pub(crate) const FAILPOINTS: &[(&str, Place, When)] = &[
     ("read.received", Every, Later(2)),
     ("batch.received", Every, Later(2)),
     ("batch.whole", Every, Later(2)),
-    ("batch.part", Every, Later(2)),
+    ("batch.part", Every, Later(1)),
     ("postgres.begun", Target(Postgres), Later(2)),
     ("mysql.begun", Target(Mysql), Later(2)),
     ("sqlite.begun", Target(Sqlite), Later(2)),
     ("postgres.step", Target(Postgres), Later(2)),
     ("mysql.step", Target(Mysql), Later(2)),
     ("sqlite.step", Target(Sqlite), Later(2)),
-    ("postgres.part", Target(Postgres), Later(2)),
-    ("mysql.part", Target(Mysql), Later(2)),
-    ("sqlite.part", Target(Sqlite), Later(2)),
-    ("apply.sent", Every, Later(2)),
-    ("apply.kept", Every, Later(2)),
+    ("postgres.part", Target(Postgres), Later(1)),
+    ("mysql.part", Target(Mysql), Later(1)),
+    ("sqlite.part", Target(Sqlite), Later(1)),
+    ("apply.sent", Every, Later(1)),
+    ("apply.kept", Every, Later(1)),
     ("postgres.position", Target(Postgres), Later(2)),
     ("mysql.position", Target(Mysql), Later(2)),
     ("sqlite.position", Target(Sqlite), Later(2)),
@@ -115,12 +115,13 @@ pub(crate) const FAILPOINTS: &[(&str, Place, When)] = &[
     ("table.finished", Every, Later(1)),
 ];
 
-/// Those that a pipeline between these ends passes.
-pub(crate) fn between(source: Kind, target: Kind) -> impl Iterator<Item = (&'static str, When)> {
+/// Those that a pipeline between these ends passes, with their numbers in the list.
+pub(crate) fn between(source: Kind, target: Kind) -> impl Iterator<Item = (usize, &'static str, When)> {
     let passes = move |place: Place| match place {
         Every => true,
         Source(kind) => kind == source,
         Target(kind) => kind == target,
     };
-    FAILPOINTS.iter().filter(move |(_, place, _)| passes(*place)).map(|&(name, _, when)| (name, when))
+    let passed = FAILPOINTS.iter().enumerate().filter(move |(_, (_, place, _))| passes(*place));
+    passed.map(|(index, &(name, _, when))| (index, name, when))
 }
