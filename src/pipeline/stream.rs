@@ -17,10 +17,8 @@ use super::reader::{Log, ReaderTask};
 use super::route::Router;
 use super::session::{self, Start};
 use super::{Request, Until};
-use crate::pipeline::worker::Worker;
-use rowferry_api::{
-    Applier, Error, ErrorKind, Event, Finding, Position, Replaced, Result, TableName, TableSchema, Timestamp,
-};
+use crate::pipeline::worker::{Copied, Worker};
+use rowferry_api::{Applier, Error, ErrorKind, Event, Finding, Position, Result, TableName, TableSchema, Timestamp};
 use rowferry_state::TableState;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -47,7 +45,7 @@ enum Done {
     Applied(Box<dyn Applier>, Box<Result<Outcome>>),
     Settled(u64, Result<()>),
     Started(Box<Worker>, copy::Started),
-    Copied(Box<Worker>, TableName, usize, Result<Replaced>),
+    Copied(Box<Worker>, TableName, usize, Result<Copied>),
     Finished(Box<Worker>, TableName, Result<Vec<Finding>>),
 }
 

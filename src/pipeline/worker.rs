@@ -1,24 +1,44 @@
-//! A pair of connections that copies: one reads tables at the source, one writes ranges at the target.
+//! Connections that copy: one reads tables at the source, one writes ranges at the target, and one reads there what is to be
+//! compared first.
 
 use super::board::Board;
+use crate::verify::{Look, look};
 use rowferry_api::{
-    Alteration, Applier, Block, BlockStream, Created, ErrorKind, Finding, Range, Replaced, Result, Source, TableName,
-    TableReader, TableSchema, Target,
+    Alteration, Applier, Block, BlockStream, Created, ErrorKind, Finding, Key, Range, Replaced, Result, Source,
+    TableName, TableReader, TableSchema, Target,
 };
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+/// Keys replaced at once.
+const KEYS_AT_ONCE: usize = 1_000;
+/// A range of which more than this share of its rows differs is replaced as a whole: key by key it would take longer.
+const REPLACED_WHOLE: u64 = 8;
+
 /// Reads at the source, writes at the target. One job at a time.
 pub(super) struct Worker {
     reader: Box<dyn TableReader>,
     applier: Box<dyn Applier>,
+    target: Arc<dyn Target>,
+    /// Reads at the target; opened when it is first needed.
+    compared: Option<Box<dyn TableReader>>,
+}
+
+/// What a copy of a range did.
+#[derive(Debug, Default)]
+pub(super) struct Copied {
+    /// What was written.
+    pub(super) replaced: Replaced,
+    /// Rows of the source that were compared with the target's.
+    pub(super) compared: u64,
 }
 
 impl Worker {
     /// Connects to both ends.
-    pub(super) async fn open(source: &dyn Source, target: &dyn Target, pipeline: &str) -> Result<Self> {
-        Ok(Self { reader: source.open_tables().await?, applier: target.open_applier(pipeline).await? })
+    pub(super) async fn open(source: &dyn Source, target: &Arc<dyn Target>, pipeline: &str) -> Result<Self> {
+        let (reader, applier) = (source.open_tables().await?, target.open_applier(pipeline).await?);
+        Ok(Self { reader, applier, target: target.clone(), compared: None })
     }
 
     /// Creates the table at the target, or finds that the one there fits, and cuts the source's into ranges.
@@ -44,8 +64,47 @@ impl Worker {
         Ok((created, ranges))
     }
 
-    /// Copies one range from the source as it is now.
+    /// Copies one range from the source as it is now. `compares`: the target has rows of the table, so that only what differs
+    /// is written. That leaves the range as a replacement would, since nothing else writes to it meanwhile: a row that is
+    /// the same here as it was read there is the row that would be written.
     pub(super) async fn copy(
+        &mut self,
+        read: &TableSchema,
+        target: &TableSchema,
+        range: &Range,
+        compares: bool,
+        board: &Arc<Board>,
+    ) -> Result<Copied> {
+        let look = match range {
+            Range::Whole | Range::Keys { .. } if compares => self.look(read, target, range).await?,
+            _ => None,
+        };
+        let Some(Look { source_rows: compared, differing }) = look else {
+            return Ok(Copied { replaced: self.replace(read, target, range, board).await?, compared: 0 });
+        };
+        let one_by_one = |keys: &Vec<Key>| keys.len() <= KEYS_AT_ONCE.max((compared / REPLACED_WHOLE) as usize);
+        let Some(keys) = differing.filter(one_by_one) else {
+            return Ok(Copied { replaced: self.replace(read, target, range, board).await?, compared });
+        };
+        let mut copied = Copied { replaced: Replaced::default(), compared };
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            let replaced = self.replace(read, target, &Range::Set(keys.to_vec()), board).await?;
+            copied.replaced.rows += replaced.rows;
+            copied.replaced.bytes += replaced.bytes;
+            copied.replaced.evicted.extend(replaced.evicted);
+        }
+        Ok(copied)
+    }
+
+    async fn look(&mut self, read: &TableSchema, target: &TableSchema, range: &Range) -> Result<Option<Look>> {
+        if self.compared.is_none() {
+            self.compared = Some(self.target.open_tables().await?);
+        }
+        let Some(compared) = &mut self.compared else { return Ok(None) };
+        look(&mut *self.reader, &mut **compared, read, target, range).await
+    }
+
+    async fn replace(
         &mut self,
         read: &TableSchema,
         target: &TableSchema,

@@ -4,11 +4,9 @@
 use super::{Done, Stream};
 use crate::pipeline::life::{Life, Slice};
 use crate::pipeline::session::{self, RESYNC};
-use crate::pipeline::worker::Worker;
+use crate::pipeline::worker::{Copied, Worker};
 use crate::pipeline::{HURRY_SECONDS, Request};
-use rowferry_api::{
-    Created, Error, ErrorKind, Finding, Key, Position, Range, Replaced, Result, TableName, TableSchema,
-};
+use rowferry_api::{Created, Error, ErrorKind, Finding, Key, Position, Range, Result, TableName, TableSchema};
 use rowferry_state::{AtTarget, TableState};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -148,7 +146,7 @@ impl Stream<'_> {
     async fn free_worker(&mut self) -> Result<Worker> {
         match self.workers.pop() {
             Some(worker) => Ok(worker),
-            None => Worker::open(&*self.env.source, &*self.env.target, &self.env.config.name).await,
+            None => Worker::open(&*self.env.source, &self.env.target, &self.env.config.name).await,
         }
     }
 
@@ -172,9 +170,9 @@ impl Stream<'_> {
             Task::Copy(name, index) => {
                 let slice = &mut life.slices[index];
                 slice.running = true;
-                let range = slice.range.clone();
+                let (range, compares) = (slice.range.clone(), life.compares);
                 self.jobs.spawn(async move {
-                    let result = worker.copy(&read, &target, &range, &board).await;
+                    let result = worker.copy(&read, &target, &range, compares, &board).await;
                     Done::Copied(Box::new(worker), name, index, result)
                 });
             }
@@ -240,8 +238,8 @@ impl Stream<'_> {
             }
             life.state = TableState::Copying;
             life.high = None;
-            let over_rows = created == Created::Filled;
-            tracing::info!(table = %name, slices = life.slices.len(), over_rows, "copying");
+            life.compares = created == Created::Filled;
+            tracing::info!(table = %name, slices = life.slices.len(), over_rows = life.compares, "copying");
             // What it was created in may be an older form by now, and changes under a newer one may have been dropped.
             if life.taken != life.chosen.source.schema {
                 self.catalog_version = 0;
@@ -254,9 +252,9 @@ impl Stream<'_> {
         Ok(())
     }
 
-    async fn copied(&mut self, name: &TableName, index: usize, result: Result<Replaced>) -> Result<()> {
-        let replaced = match result {
-            Ok(replaced) => replaced,
+    async fn copied(&mut self, name: &TableName, index: usize, result: Result<Copied>) -> Result<()> {
+        let Copied { replaced, compared } = match result {
+            Ok(copied) => copied,
             Err(error) => return self.slice_failed(name, index, error).await,
         };
         self.copy.tries.remove(&(name.clone(), index));
@@ -264,6 +262,7 @@ impl Stream<'_> {
         if let Some(life) = self.env.lives.lock().get_mut(name)
             && index < life.slices.len()
         {
+            life.rows_compared += compared;
             life.slice_done(index, replaced.rows, replaced.bytes, &high);
         }
         // The worker need not wait until its last range is noted down: one that is not is copied again after a crash.
@@ -393,7 +392,7 @@ impl Stream<'_> {
         let high = self.env.source.head().await?;
         self.env.source.hurry().await?;
         if let Some(life) = self.env.lives.lock().get_mut(name).filter(|life| life.is_copied()) {
-            tracing::info!(table = %name, rows = life.rows_copied, high = %high, "copied, catching up");
+            tracing::info!(table = %name, rows = life.rows_copied, compared = life.rows_compared, high = %high, "copied, catching up");
             life.catches_up(high);
         }
         self.env.lives.save(name).await
