@@ -121,7 +121,8 @@ impl Config {
         Self::parse(path, &text)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+    /// The same of a text that is taken for the content of `path`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         typed::read(text)
             .and_then(|typed| valid(path, typed))
             .map_err(|problems| ConfigError::new(path, text, problems))

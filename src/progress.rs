@@ -68,7 +68,7 @@ fn draw(env: &Env, bar: &ProgressBar) {
     let (mut rows, mut expected, mut bytes) = (0, 0, 0);
     for (name, life) in env.lives.lock().iter() {
         let flowing = env.board.flowing_of(name);
-        let copied = life.rows_copied + flowing.0;
+        let copied = life.rows_copied.max(life.rows_compared) + flowing.0;
         let done = life.slices.iter().all(|slice| slice.done) && !life.slices.is_empty();
         rows += copied;
         expected += if done { copied } else { copied.max(life.chosen.source.estimated_rows) };

@@ -7,10 +7,12 @@
 //!
 //! Memory: a block of each end, and at most 100,000 keys; a range in which more rows differ is kept as a range.
 
+mod look;
 mod merge;
 mod report;
 mod rows;
 
+pub use look::{Look, look};
 pub use merge::Differences;
 pub use report::{Status, TableReport, render};
 

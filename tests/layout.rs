@@ -20,7 +20,10 @@ fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        if path.is_dir() && !name.starts_with('.') && !["target", "work"].contains(&name.as_str()) {
+        if path.is_dir()
+            && !name.starts_with('.')
+            && !["target", "work", "corpus", "artifacts"].contains(&name.as_str())
+        {
             found.extend(files(&path, endings));
         } else if endings.iter().any(|ending| name.ends_with(ending)) {
             found.push(path);
@@ -71,7 +74,8 @@ fn connectors_are_named_in_one_file() {
 
 /// Words of a document that are paths of this tree: `src/net.rs`, `stream/copy.rs` is relative and not meant.
 fn paths_named(document: &str) -> impl Iterator<Item = &str> {
-    const TOPS: [&str; 8] = ["src/", "connectors/", "state/", "tests/", "examples/", "docs/", "benches/", "Cargo.toml"];
+    const TOPS: [&str; 9] =
+        ["src/", "fuzz/", "connectors/", "state/", "tests/", "examples/", "docs/", "benches/", "Cargo.toml"];
     let words = document.split(|char: char| char.is_whitespace() || "`()[],;:|\"'".contains(char));
     let words = words.map(|word| word.trim_end_matches('.'));
     words.filter(|word| TOPS.iter().any(|top| word.starts_with(top)) && !word.contains('*') && !word.contains('<'))
@@ -102,6 +106,31 @@ fn links_lead_somewhere() {
             assert!(path.exists(), "{} links to {link}", document.display());
         }
     }
+}
+
+/// Every decoder has its fuzzer, and the document names it.
+#[test]
+fn fuzzers_are_those_of_the_decoders() {
+    let named = |text: &str, before: &str| -> BTreeSet<String> {
+        let rests = text.split(before).skip(1);
+        rests.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect()
+    };
+    let decoders = named(&read("tests/hostile/decoders.rs"), "name: \"");
+    assert!(decoders.len() >= 9, "{decoders:?}");
+    let manifest = read("fuzz/Cargo.toml");
+    let paths = decoders.iter().map(|name| format!("fuzz_targets/{name}.rs")).collect();
+    assert_eq!(named(&manifest, "path = \"fuzz_targets/"), decoders.iter().map(|name| format!("{name}.rs")).collect());
+    let document = read("docs/fuzzing.md");
+    for name in &decoders {
+        let target = read(&format!("fuzz/fuzz_targets/{name}.rs"));
+        assert!(target.contains(&format!("run(\"{name}\", data)")), "fuzz/fuzz_targets/{name}.rs runs another decoder");
+        assert!(document.contains(&format!("`{name}`")), "docs/fuzzing.md does not name {name}");
+    }
+    let files: BTreeSet<String> = files(&root().join("fuzz/fuzz_targets"), &[".rs"])
+        .iter()
+        .map(|path| path.strip_prefix(root().join("fuzz")).unwrap().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(files, paths);
 }
 
 /// Every key of the configuration stands in its document.

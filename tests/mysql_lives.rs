@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use rowferry_testkit::mysql::compare::{Target, differences, source_tables};
-use rowferry_testkit::{Database, Mysql, MysqlDatabase, Postgres, Rowferry};
+use rowferry_testkit::{Database, Mysql, MysqlDatabase, Postgres, Rowferry, config as kit};
 use std::time::Duration;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rowferry");
@@ -126,6 +126,36 @@ async fn a_server_that_lacks_our_transactions_is_refused() {
     rowferry.command(&["run", "--until-caught-up"]).expect_code(1).expect_stderr(&["resync --all"]);
     let rows = copy.value(&format!("SELECT count(*) FROM {}.t", source.name())).await;
     assert_eq!(rows, "2", "nothing was changed");
+    // The mend that the message names makes it the source: what it lacks goes, what it has besides comes.
+    other.execute(&format!("INSERT INTO `{}`.t VALUES (2), (7)", source.name())).await;
+    rowferry.command(&["resync", "--all"]).expect_code(0);
+    rowferry.run_until_caught_up();
+    let rows = copy.value(&format!("SELECT string_agg(id::text, ',' ORDER BY id) FROM {}.t", source.name())).await;
+    assert_eq!(rows, "2,7");
+    assert_eq!(rows_copied(&rowferry), 1, "the row that was the same was written");
+}
+
+/// The same server with its log begun anew, as after a backup was loaded: it comes to our position again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_restored_is_refused_and_a_resync_mends_it() {
+    let server = Mysql::start(&["--server-id=23"]);
+    let source = server.create_database("restored");
+    source
+        .execute("CREATE TABLE t (id INT PRIMARY KEY, v INT); INSERT INTO t VALUES (1, 1), (2, 2); UPDATE t SET v = 3 WHERE id = 1")
+        .await;
+    for target in [into_postgres(&Postgres::shared().create_database("restored")), kit::SQLITE.to_owned()] {
+        source.execute("UPDATE t SET v = v + 1 WHERE id = 1; UPDATE t SET v = v + 1 WHERE id = 1").await;
+        let rowferry = Rowferry::new(BINARY, &config(&source, &target)).allow_error("has not been where we are");
+        rowferry.run_until_caught_up();
+        let reset = if has_new_words(&server) { "RESET BINARY LOGS AND GTIDS" } else { "RESET MASTER" };
+        source.execute(reset).await;
+        source.execute("UPDATE t SET v = v + 10 WHERE id = 2").await;
+        rowferry.command(&["run", "--until-caught-up"]).expect_code(1).expect_stderr(&["resync --all"]);
+        rowferry.command(&["resync", "--all"]).expect_code(0);
+        rowferry.run_until_caught_up();
+        assert_eq!(rows_copied(&rowferry), 1, "into {target}");
+        rowferry.command(&["verify"]).expect_code(0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,6 +180,7 @@ async fn a_log_that_was_purged_is_refused_and_a_resync_mends_it() {
     rowferry.command(&["run", "--until-caught-up"]).expect_code(1).expect_stderr(&["resync --all"]);
     rowferry.command(&["resync", "--all"]).expect_code(0);
     rowferry.run_until_caught_up();
+    assert_eq!(rows_copied(&rowferry), 2, "rows that were the same were written");
     assert_same(&source, Target::Postgres(&copy)).await;
 }
 

@@ -216,25 +216,6 @@ async fn a_state_directory_of_another_pipeline_or_source() {
     rowferry.command(&["verify"]).expect_code(0);
 }
 
-/// A target restored from a backup stands before what was applied to it.
-#[tokio::test]
-async fn a_target_that_went_back_in_time() {
-    let source = source_with_table(Postgres::shared()).await;
-    let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, config::SQLITE, ""));
-    rowferry.run_until_caught_up();
-    let (file, backup) = (rowferry.path("target.db"), rowferry.path("backup.db"));
-    std::fs::copy(&file, &backup).unwrap();
-    source.execute("INSERT INTO t VALUES (2, 'y')").await;
-    rowferry.run_until_caught_up();
-    std::fs::copy(&backup, &file).unwrap();
-    let ended = rowferry.command(&["run", "--until-caught-up"]);
-    ended.expect_code(1);
-    assert_one_error(&ended, &["back in time", "resync --all"]);
-    rowferry.command(&["resync", "--all"]).expect_code(0);
-    rowferry.run_until_caught_up();
-    rowferry.command(&["verify"]).expect_code(0);
-}
-
 #[tokio::test]
 async fn a_target_table_that_does_not_fit() {
     let server = Postgres::shared();

@@ -61,20 +61,6 @@ async fn of_the_target() {
     restart(|_, target| target).await;
 }
 
-/// The position that the target holds is enough to go on; tables are compared and copied over what is there.
-#[tokio::test]
-async fn with_the_state_directory_lost() {
-    let server = Postgres::shared();
-    let (source, target) = (server.create_database("state_source"), server.create_database("state_target"));
-    source.execute(TABLES).await;
-    let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, &config::postgres(&target), ""));
-    rowferry.run_until_caught_up();
-    source.execute("UPDATE t SET v = 'later' WHERE id = 1; DELETE FROM t WHERE id = 2").await;
-    std::fs::remove_dir_all(rowferry.path("rowferry-state")).unwrap();
-    rowferry.run_until_caught_up().expect_stderr(&["going on from the target's position"]);
-    assert_same(&source, &target).await;
-}
-
 /// Two pipelines of one process, from one source into both kinds of target.
 #[tokio::test]
 async fn of_two_pipelines_in_one_process() {

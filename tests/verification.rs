@@ -105,23 +105,3 @@ async fn resync_copies_a_table_again() {
     rowferry.run_until_caught_up();
     assert_same(&source, Target::Postgres(&copy)).await;
 }
-
-/// A gone slot is refused, nothing is skipped in silence, and the command that the message names mends it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_slot_is_refused_and_mended() {
-    let server = Postgres::shared();
-    let (source, copy) = (server.create_database("slot_source"), server.create_database("slot_target"));
-    source.execute(TABLES).await;
-    let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, &config::postgres(&copy), ""));
-    rowferry.run_until_caught_up();
-    source.execute(&format!("SELECT pg_drop_replication_slot('{}')", source.name())).await;
-    source.execute("UPDATE items SET name = 'unseen' WHERE id < 100; DELETE FROM words WHERE n < 100").await;
-
-    rowferry.command(&["run", "--until-caught-up"]).expect_code(1).expect_stderr(&["slot", "resync --all"]);
-    let slots = format!("SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{}'", source.name());
-    assert_eq!(source.value(&slots).await, "0", "nothing was created in place of the slot");
-
-    rowferry.command(&["resync", "--all"]).expect_code(0);
-    rowferry.run_until_caught_up();
-    assert_same(&source, Target::Postgres(&copy)).await;
-}

@@ -52,6 +52,8 @@ pub(super) struct TableStatus {
     pub slices_total: u64,
     /// Rows written by parts.
     pub rows_copied: u64,
+    /// Rows of the source that parts compared with the target's, to write only what differs.
+    pub rows_compared: u64,
     /// Changes of the log applied.
     pub rows_applied: u64,
     /// Rows that the target refused and that have not come right since.
@@ -125,6 +127,7 @@ pub(super) async fn of(env: &Env) -> PipelineStatus {
             slices_done,
             slices_total,
             rows_copied: life.rows_copied + env.board.flowing_of(name).0,
+            rows_compared: life.rows_compared,
             rows_applied: life.rows_applied,
             dead_letters: env.lives.letters.count(&name.to_string()),
         }
@@ -161,6 +164,7 @@ async fn stored(config: &Config) -> Result<Status, Error> {
                     slices_done: slices.iter().filter(|slice| slice.done).count() as u64,
                     slices_total: slices.len() as u64,
                     rows_copied: record.rows_copied,
+                    rows_compared: record.rows_compared,
                     rows_applied: record.rows_applied,
                     dead_letters,
                 });

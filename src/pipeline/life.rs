@@ -44,6 +44,10 @@ pub struct Life {
     pub slices: Vec<Slice>,
     /// Rows written by slices.
     pub rows_copied: u64,
+    /// Rows of the source that slices compared with the target's.
+    pub rows_compared: u64,
+    /// The target had rows when the table was cut: its slices write only what differs.
+    pub compares: bool,
     /// Changes applied from the log.
     pub rows_applied: u64,
     /// Where the target's table comes from.
@@ -96,6 +100,8 @@ impl Life {
             high: None,
             slices: Vec::new(),
             rows_copied: 0,
+            rows_compared: 0,
+            compares: false,
             rows_applied: 0,
             at_target: AtTarget::Unknown,
             again: false,
@@ -132,6 +138,8 @@ impl Life {
             sets_read: slices.iter().filter(|slice| slice.done && !keys_of(&slice.range).is_empty()).count(),
             slices,
             rows_copied: record.rows_copied,
+            rows_compared: record.rows_compared,
+            compares: record.compares,
             rows_applied: record.rows_applied,
             at_target: record.at_target,
             again: record.again,
@@ -178,6 +186,8 @@ impl Life {
         self.queued.clear();
         self.unsure = Unsure::default();
         self.rows_copied = 0;
+        self.rows_compared = 0;
+        self.compares = false;
         self.finished = false;
         self.again = false;
     }
@@ -271,6 +281,8 @@ impl Life {
             target: self.chosen.target.name.to_string(),
             high: self.high.as_ref().map(ToString::to_string),
             rows_copied: self.rows_copied,
+            rows_compared: self.rows_compared,
+            compares: self.compares,
             rows_applied: self.rows_applied,
             dead_letters: 0,
             at_target: self.at_target,

@@ -66,7 +66,10 @@ pub async fn start(env: &Env) -> Result<Start> {
         refuse_blocked(&check(env, &chosen).await?)?;
     }
     let alterations = restore_tables(env, chosen, anew).await?;
-    if resume.is_some() {
+    if let Some(resume) = &resume {
+        if let Some(branch) = env.lives.read(|state| state.origin()).await?.and_then(|origin| origin.branch) {
+            env.source.refuse_branched(&branch, resume).await?;
+        }
         refuse_unreachable_goals(env).await?;
     }
     let tables = carried(env);
@@ -157,7 +160,10 @@ async fn resume_position(env: &Env, source: &Identity, anew: bool) -> Result<Opt
                 env.source.describe()
             ),
         )
-        .hint("Give this pipeline another name or another target, or point `source` back to the server it was made from.")),
+        .hint(format!(
+            "Give this pipeline another name or another target, or point `source` back to the server it was made from. If the \
+             source was replaced on purpose, `rowferry resync --all --pipeline {name}` compares and copies every table again."
+        ))),
         (Some(held), None) => {
             tracing::warn!(position = %held.position, "the state directory has nothing of this pipeline, the target has: going on from the target's \
                 position; which tables were in step is not known, so each is copied again over what is there");
@@ -193,7 +199,7 @@ fn refuse_strangers(env: &Env, origin: &OriginRecord, source: &Identity, target:
         )
         .hint(format!(
             "Set another state_dir for this configuration, or point `{what}` back. If the {what} was replaced on purpose, \
-             `rowferry resync --all --pipeline {name}` copies every table again."
+             `rowferry resync --all --pipeline {name}` compares and copies every table again."
         ))
     };
     if origin.source != source.as_str() {
@@ -215,7 +221,7 @@ fn target_lost(env: &Env) -> Error {
         format!("resume: {} holds no position of pipeline \"{name}\", though it was replicated into before", env.target.describe()),
     )
     .hint(format!(
-        "The target was emptied, replaced or restored. `rowferry resync --all --pipeline {name}` copies every table again."
+        "The target was emptied, replaced or restored. `rowferry resync --all --pipeline {name}` compares and copies every table again."
     ))
 }
 
@@ -395,6 +401,7 @@ async fn remember(env: &Env, source: &Identity, target: &Identity, anew: bool, p
         target: target.as_str().to_owned(),
         source_name: env.source.describe(),
         target_name: env.target.describe(),
+        branch: env.source.branch().await?,
     };
     if anew {
         let names: Vec<TableName> = env.lives.lock().keys().cloned().collect();

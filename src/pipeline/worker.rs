@@ -1,10 +1,12 @@
-//! A pair of connections that copies: one reads tables at the source, one writes ranges at the target.
+//! Connections that copy: one reads tables at the source, one writes ranges at the target, and one reads there what is to be
+//! compared first.
 
 use super::apply::refuses_rows;
 use super::bisect::{Bisection, Part};
 use super::board::Board;
 use super::letters::Letter;
 use super::life::KEYS_PER_SLICE;
+use crate::verify::{Look, look};
 use rowferry_api::{
     Alteration, Applier, Block, BlockStream, Created, Error, ErrorKind, Finding, Key, Range, Replaced, Result, Source,
     TableName, TableReader, TableSchema, Target, failpoint,
@@ -15,12 +17,27 @@ use std::task::{Context, Poll};
 
 mod refused;
 
-/// What copying a range did.
+/// A range of which more than this share of its rows differs is replaced as a whole: key by key it would take longer.
+const REPLACED_WHOLE: u64 = 8;
+
+/// Reads at the source, writes at the target. One job at a time.
+pub(super) struct Worker {
+    reader: Box<dyn TableReader>,
+    applier: Box<dyn Applier>,
+    target: Arc<dyn Target>,
+    /// Reads at the target; opened when it is first needed.
+    compared: Option<Box<dyn TableReader>>,
+}
+
+/// What a copy of a range did.
 #[derive(Debug, Default)]
 pub(super) struct Copied {
-    pub replaced: Replaced,
+    /// What was written.
+    pub(super) replaced: Replaced,
+    /// Rows of the source that were compared with the target's.
+    pub(super) compared: u64,
     /// Rows that were left out.
-    pub refused: Vec<Letter>,
+    pub(super) refused: Vec<Letter>,
 }
 
 impl Copied {
@@ -31,16 +48,20 @@ impl Copied {
     }
 }
 
-/// Reads at the source, writes at the target. One job at a time.
-pub(super) struct Worker {
-    reader: Box<dyn TableReader>,
-    applier: Box<dyn Applier>,
+/// How a range is copied.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct How {
+    /// The target has rows of the table: only what differs is written.
+    pub(super) compares: bool,
+    /// A row that the target refuses is left out and returned, and all others of the range are copied.
+    pub(super) lets_go: bool,
 }
 
 impl Worker {
     /// Connects to both ends.
-    pub(super) async fn open(source: &dyn Source, target: &dyn Target, pipeline: &str) -> Result<Self> {
-        Ok(Self { reader: source.open_tables().await?, applier: target.open_applier(pipeline).await? })
+    pub(super) async fn open(source: &dyn Source, target: &Arc<dyn Target>, pipeline: &str) -> Result<Self> {
+        let (reader, applier) = (source.open_tables().await?, target.open_applier(pipeline).await?);
+        Ok(Self { reader, applier, target: target.clone(), compared: None })
     }
 
     /// Creates the table at the target, or finds that the one there fits, and cuts the source's into ranges.
@@ -67,7 +88,60 @@ impl Worker {
         Ok((created, ranges))
     }
 
-    /// Copies one range from the source as it is now, all of it or nothing.
+    /// Copies one range from the source as it is now.
+    pub(super) async fn copy(
+        &mut self,
+        read: &TableSchema,
+        target: &Arc<TableSchema>,
+        range: &Range,
+        how: How,
+        board: &Arc<Board>,
+    ) -> Result<Copied> {
+        match self.replace_what_differs(read, target, range, how.compares, board).await {
+            Err(error) if how.lets_go && refuses_rows(&error) => {
+                self.copy_all_but_refused(read, target, range, error, board).await
+            }
+            result => result,
+        }
+    }
+
+    /// With `compares`, only what differs is written. That leaves the range as a replacement would, since nothing else writes
+    /// to it meanwhile: a row that is the same here as it was read there is the row that would be written.
+    async fn replace_what_differs(
+        &mut self,
+        read: &TableSchema,
+        target: &TableSchema,
+        range: &Range,
+        compares: bool,
+        board: &Arc<Board>,
+    ) -> Result<Copied> {
+        let look = match range {
+            Range::Whole | Range::Keys { .. } if compares => self.look(read, target, range).await?,
+            _ => None,
+        };
+        let Some(Look { source_rows: compared, differing }) = look else {
+            return Ok(Copied { replaced: self.replace(read, target, range, board).await?, ..Copied::default() });
+        };
+        let one_by_one = |keys: &Vec<Key>| keys.len() <= KEYS_PER_SLICE.max((compared / REPLACED_WHOLE) as usize);
+        let Some(keys) = differing.filter(one_by_one) else {
+            let replaced = self.replace(read, target, range, board).await?;
+            return Ok(Copied { replaced, compared, ..Copied::default() });
+        };
+        let mut copied = Copied { compared, ..Copied::default() };
+        for keys in keys.chunks(KEYS_PER_SLICE) {
+            copied.add(self.replace(read, target, &Range::Set(keys.to_vec()), board).await?);
+        }
+        Ok(copied)
+    }
+
+    async fn look(&mut self, read: &TableSchema, target: &TableSchema, range: &Range) -> Result<Option<Look>> {
+        if self.compared.is_none() {
+            self.compared = Some(self.target.open_tables().await?);
+        }
+        let Some(compared) = &mut self.compared else { return Ok(None) };
+        look(&mut *self.reader, &mut **compared, read, target, range).await
+    }
+
     async fn replace(
         &mut self,
         read: &TableSchema,
@@ -82,25 +156,6 @@ impl Worker {
         let replaced = self.applier.replace(target, range, Box::pin(counted)).await?;
         failpoint!("slice.written");
         Ok(replaced)
-    }
-
-    /// Copies one range from the source as it is now. With `lets_go`, a row that the target refuses is left out and returned,
-    /// and all others of the range are copied.
-    pub(super) async fn copy(
-        &mut self,
-        read: &TableSchema,
-        target: &Arc<TableSchema>,
-        range: &Range,
-        lets_go: bool,
-        board: &Arc<Board>,
-    ) -> Result<Copied> {
-        match self.replace(read, target, range, board).await {
-            Ok(replaced) => Ok(Copied { replaced, ..Copied::default() }),
-            Err(error) if lets_go && refuses_rows(&error) => {
-                self.copy_all_but_refused(read, target, range, error, board).await
-            }
-            Err(error) => Err(error),
-        }
     }
 
     /// Copies the rows key by key, as far as it takes to find those that are refused, and then the range without those.

@@ -8,6 +8,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod keys;
 mod pipeline;
 mod record;

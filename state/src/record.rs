@@ -26,12 +26,20 @@ pub(crate) fn payload<T: DeserializeOwned>(payload: &[u8]) -> Option<T> {
 }
 
 pub(crate) fn encode<R: Record>(record: &R) -> Vec<u8> {
-    let payload = bincode::serialize(&record.to_stored()).expect("plain structs always serialize into memory");
+    sealed(R::VERSION, &payload_of(record))
+}
+
+pub(crate) fn payload_of<R: Record>(record: &R) -> Vec<u8> {
+    bincode::serialize(&record.to_stored()).expect("plain structs always serialize into memory")
+}
+
+/// A payload with what stands around it.
+pub(crate) fn sealed(version: u16, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len() + CRC_BYTES);
     bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&R::VERSION.to_le_bytes());
+    bytes.extend_from_slice(&version.to_le_bytes());
     bytes.extend_from_slice(&u32::try_from(payload.len()).expect("a record is far smaller than 4 GiB").to_le_bytes());
-    bytes.extend_from_slice(&payload);
+    bytes.extend_from_slice(payload);
     let crc = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
     bytes

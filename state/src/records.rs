@@ -14,6 +14,24 @@ pub struct OriginRecord {
     pub source_name: String,
     /// How messages name the target.
     pub target_name: String,
+    /// The branch of its history that the source was on at the last start.
+    pub branch: Option<String>,
+}
+
+/// Before branches were looked at.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct OriginRecordV1 {
+    source: String,
+    target: String,
+    source_name: String,
+    target_name: String,
+}
+
+impl From<OriginRecordV1> for OriginRecord {
+    fn from(record: OriginRecordV1) -> Self {
+        let OriginRecordV1 { source, target, source_name, target_name } = record;
+        Self { source, target, source_name, target_name, branch: None }
+    }
 }
 
 /// Where a pipeline stands.
@@ -70,6 +88,10 @@ pub struct TableRecord {
     pub high: Option<String>,
     /// Rows written by slices.
     pub rows_copied: u64,
+    /// Rows of the source that slices compared with the target's.
+    pub rows_compared: u64,
+    /// The target had rows when the table was cut: its slices write only what differs.
+    pub compares: bool,
     /// Changes applied from the log.
     pub rows_applied: u64,
     /// Not used: dead letters are counted where they are kept.
@@ -84,6 +106,46 @@ pub struct TableRecord {
     pub again: bool,
     /// Secondary indexes are built.
     pub finished: bool,
+}
+
+/// Before slices were compared.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct TableRecordV1 {
+    state: TableState,
+    reason: Option<String>,
+    schema_json: String,
+    target: String,
+    high: Option<String>,
+    rows_copied: u64,
+    rows_applied: u64,
+    dead_letters: u64,
+    at_target: AtTarget,
+    source_id: u64,
+    columns_seen: i32,
+    again: bool,
+    finished: bool,
+}
+
+impl From<TableRecordV1> for TableRecord {
+    fn from(record: TableRecordV1) -> Self {
+        Self {
+            state: record.state,
+            reason: record.reason,
+            schema_json: record.schema_json,
+            target: record.target,
+            high: record.high,
+            rows_copied: record.rows_copied,
+            rows_compared: 0,
+            compares: false,
+            rows_applied: record.rows_applied,
+            dead_letters: record.dead_letters,
+            at_target: record.at_target,
+            source_id: record.source_id,
+            columns_seen: record.columns_seen,
+            again: record.again,
+            finished: record.finished,
+        }
+    }
 }
 
 /// A part of a table to copy.
@@ -156,23 +218,6 @@ impl From<DeadLetterV1> for DeadLetterRecord {
     }
 }
 
-impl Record for DeadLetterRecord {
-    const VERSION: u16 = 2;
-    type Stored = Self;
-
-    fn to_stored(&self) -> Self {
-        self.clone()
-    }
-
-    fn read(version: u16, bytes: &[u8]) -> Option<Self> {
-        match version {
-            1 => payload(bytes).map(|old: DeadLetterV1| old.into()),
-            2 => payload(bytes),
-            _ => None,
-        }
-    }
-}
-
 /// A form that a table had in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormRecord {
@@ -211,11 +256,35 @@ macro_rules! version_1 {
     )+};
 }
 
-version_1!(OriginRecord, CheckpointRecord, TableRecord, SliceRecord, RequestRecord, FormsRecord);
+/// The same of a record whose version 1 was another struct.
+macro_rules! version_2 {
+    ($($record:ty: $before:ty),+) => {$(
+        impl Record for $record {
+            const VERSION: u16 = 2;
+            type Stored = Self;
+
+            fn to_stored(&self) -> Self {
+                self.clone()
+            }
+
+            fn read(version: u16, bytes: &[u8]) -> Option<Self> {
+                match version {
+                    1 => payload::<$before>(bytes).map(Self::from),
+                    2 => payload(bytes),
+                    _ => None,
+                }
+            }
+        }
+    )+};
+}
+
+version_2!(OriginRecord: OriginRecordV1, TableRecord: TableRecordV1, DeadLetterRecord: DeadLetterV1);
+version_1!(CheckpointRecord, SliceRecord, RequestRecord, FormsRecord);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{decode, sealed};
 
     #[test]
     fn a_dead_letter_of_version_1_is_still_read() {
@@ -231,5 +300,32 @@ mod tests {
         };
         let read = DeadLetterRecord::read(1, &bincode::serialize(&old).unwrap()).unwrap();
         assert_eq!((&read, read.keys.as_slice(), read.queued), (&old.into(), &[vec![1]][..], false));
+    }
+
+    #[test]
+    fn records_of_version_1_are_still_read() {
+        let text = |text: &str| text.to_owned();
+        let origin =
+            OriginRecordV1 { source: text("s"), target: text("t"), source_name: text("S"), target_name: text("T") };
+        let read: OriginRecord = decode(&sealed(1, &bincode::serialize(&origin).unwrap())).unwrap();
+        assert_eq!((read.source.as_str(), read.target_name.as_str(), read.branch), ("s", "T", None));
+        let table = TableRecordV1 {
+            state: TableState::Streaming,
+            reason: None,
+            schema_json: text("{}"),
+            target: text("public.t"),
+            high: Some(text("0/1")),
+            rows_copied: 5,
+            rows_applied: 6,
+            dead_letters: 7,
+            at_target: AtTarget::Made,
+            source_id: 8,
+            columns_seen: 9,
+            again: true,
+            finished: true,
+        };
+        let read: TableRecord = decode(&sealed(1, &bincode::serialize(&table).unwrap())).unwrap();
+        assert_eq!((read.rows_copied, read.rows_compared, read.compares, read.rows_applied), (5, 0, false, 6));
+        assert_eq!((read.source_id, read.columns_seen, read.again, read.finished), (8, 9, true, true));
     }
 }

@@ -15,6 +15,8 @@ fn table(state: TableState) -> TableRecord {
         target: "t".into(),
         high: Some("0/10".into()),
         rows_copied: 1,
+        rows_compared: 4,
+        compares: true,
         rows_applied: 2,
         dead_letters: 3,
         at_target: AtTarget::Made,

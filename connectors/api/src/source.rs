@@ -14,6 +14,19 @@ pub trait Source: Send + Sync {
     /// Who this server is.
     async fn identity(&self) -> Result<Identity>;
 
+    /// What tells this server's history from one that branched off it (PostgreSQL's timeline), as text that only the connector
+    /// reads. `None` if it has nothing of the kind, or if it may change while the log is read.
+    async fn branch(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Refuses a position that was reached on that branch and that is not in this server's history, with
+    /// [`ErrorKind::LogLost`](crate::ErrorKind::LogLost): the same place may come again with another history before it.
+    async fn refuse_branched(&self, branch: &str, resume: &Position) -> Result<()> {
+        let _ = (branch, resume);
+        Ok(())
+    }
+
     /// Looks at server, rights, publication, slot and these tables, and changes nothing.
     async fn check(&self, tables: &[SourceTable]) -> Result<Vec<Finding>>;
 

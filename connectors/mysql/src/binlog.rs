@@ -34,3 +34,15 @@ pub(crate) use log_type::LogType;
 pub(crate) use rows::RowDecoder;
 pub(crate) use stream::raw_event;
 pub(crate) use table_map::TableMap;
+
+/// A document of binary JSON as text; `None` if it is none.
+pub(crate) fn json_text(document: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    json::push_json(&mut out, document).ok().map(|()| out)
+}
+
+/// A document with differences applied, as text.
+pub(crate) fn patched_json_text(document: &[u8], differences: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    json_diff::push_patched(&mut out, document, differences).ok().map(|()| out)
+}

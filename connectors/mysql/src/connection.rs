@@ -17,7 +17,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that is gone without a word is noticed by the system's probes from then on.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 /// The protocol's own limit of a packet (MySQL manual, "Packet Too Large"); the client's would be the server's default.
-const MAX_PACKET_BYTES: usize = 1 << 30;
+pub(crate) const MAX_PACKET_BYTES: usize = 1 << 30;
 
 /// Whose server it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,8 @@ mod catalog;
 mod charset;
 mod check;
 mod connection;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gtid;
 mod keys;
 mod kind;

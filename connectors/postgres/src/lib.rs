@@ -19,6 +19,7 @@ mod slot;
 mod source;
 mod table_reader;
 mod target;
+mod timeline;
 mod tls;
 mod types;
 

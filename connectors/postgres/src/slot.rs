@@ -110,8 +110,8 @@ pub(crate) fn foreign(slot: &Slot, database: &str) -> Option<String> {
     }
 }
 
-/// Makes the slot, or takes one that is there and idle; returns where its log starts. Transactions below `mark` may have
-/// begun before the publication was made.
+/// Makes the slot, or takes one that is there and idle; returns where its log starts. One that the server has given up leads
+/// nowhere any more and is made again. Transactions below `mark` may have begun before the publication was made.
 pub(crate) async fn create(
     client: &Client,
     options: &ConnectOptions,
@@ -123,10 +123,10 @@ pub(crate) async fn create(
     if let Some(slot) = look(client, name).await? {
         refuse_foreign(client, name, &slot).await?;
         if slot.invalid {
-            return Err(Error::new(ErrorKind::Config, format!("use slot \"{name}\": the server has given it up"))
-                .hint(format!("Drop it, it is of no more use: SELECT pg_drop_replication_slot('{name}');")));
-        }
-        if let Some(confirmed) = slot.confirmed {
+            tracing::warn!(slot = name, "the server has given the slot up: it is dropped and made again");
+            let dropped = client.execute("SELECT pg_drop_replication_slot($1)", &[&name]).await;
+            dropped.map_err(|error| from_pg(format!("drop slot \"{name}\", which the server has given up"), error))?;
+        } else if let Some(confirmed) = slot.confirmed {
             return match may_precede(client, name, publication).await? {
                 true => advance(client, options, name, mark).await,
                 false => Ok(confirmed),

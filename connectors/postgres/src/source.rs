@@ -10,6 +10,7 @@ use crate::replication;
 use crate::settle;
 use crate::slot;
 use crate::table_reader::PostgresTableReader;
+use crate::timeline;
 use async_trait::async_trait;
 use rowferry_api::{
     Error, ErrorKind, Finding, Identity, LogReader, LogStart, Position, Result, Source, SourceTable, TableReader,
@@ -136,6 +137,18 @@ impl Source for PostgresSource {
             Err(error) => return Err(from_pg("ask the server who it is", error)),
         };
         Ok(Identity::new(format!("postgres:{system}:{database}")))
+    }
+
+    /// The timeline. A standby follows its primary to another one while we read.
+    async fn branch(&self) -> Result<Option<String>> {
+        let row = self.client().await?.query_one("SELECT pg_is_in_recovery()", &[]).await;
+        let is_standby: bool = row.map_err(|error| from_pg("ask whether the server is a standby", error))?.get(0);
+        if is_standby { Ok(None) } else { Ok(Some(timeline::current(&self.connect).await?.to_string())) }
+    }
+
+    async fn refuse_branched(&self, branch: &str, resume: &Position) -> Result<()> {
+        let Ok(before) = branch.parse() else { return Ok(()) };
+        timeline::refuse_branched(&self.connect, before, Lsn::try_from(resume)?).await
     }
 
     async fn check(&self, tables: &[SourceTable]) -> Result<Vec<Finding>> {

@@ -6,7 +6,7 @@ use crate::config::OnBadRow;
 use crate::pipeline::letters::Letter;
 use crate::pipeline::life::{Life, Slice};
 use crate::pipeline::session::{self, REPLAY, RESYNC};
-use crate::pipeline::worker::{Copied, Worker};
+use crate::pipeline::worker::{Copied, How, Worker};
 use crate::pipeline::{HURRY_SECONDS, Request};
 use rowferry_api::{
     Created, Error, ErrorKind, Finding, Key, Position, Range, Result, TableName, TableSchema, failpoint,
@@ -151,7 +151,7 @@ impl Stream<'_> {
     async fn free_worker(&mut self) -> Result<Worker> {
         match self.workers.pop() {
             Some(worker) => Ok(worker),
-            None => Worker::open(&*self.env.source, &*self.env.target, &self.env.config.name).await,
+            None => Worker::open(&*self.env.source, &self.env.target, &self.env.config.name).await,
         }
     }
 
@@ -175,10 +175,11 @@ impl Stream<'_> {
             Task::Copy(name, index) => {
                 let slice = &mut life.slices[index];
                 slice.running = true;
-                let range = slice.range.clone();
+                let (range, compares) = (slice.range.clone(), life.compares);
                 let lets_go = life.chosen.config.on_bad_row == OnBadRow::DeadLetter;
                 self.jobs.spawn(async move {
-                    let result = worker.copy(&read, &target, &range, lets_go, &board).await;
+                    let how = How { compares, lets_go };
+                    let result = worker.copy(&read, &target, &range, how, &board).await;
                     Done::Copied(Box::new(worker), name, index, result)
                 });
             }
@@ -245,8 +246,8 @@ impl Stream<'_> {
             }
             life.state = TableState::Copying;
             life.high = None;
-            let over_rows = created == Created::Filled;
-            tracing::info!(table = %name, slices = life.slices.len(), over_rows, "copying");
+            life.compares = created == Created::Filled;
+            tracing::info!(table = %name, slices = life.slices.len(), over_rows = life.compares, "copying");
             // What it was created in may be an older form by now, and changes under a newer one may have been dropped.
             if life.taken != life.chosen.source.schema {
                 self.catalog_version = 0;
@@ -263,7 +264,7 @@ impl Stream<'_> {
     }
 
     async fn copied(&mut self, name: &TableName, index: usize, result: Result<Copied>) -> Result<()> {
-        let Copied { replaced, refused } = match result {
+        let Copied { replaced, compared, refused } = match result {
             Ok(copied) => copied,
             Err(error) => return self.slice_failed(name, index, error).await,
         };
@@ -275,6 +276,7 @@ impl Stream<'_> {
         if let Some(life) = self.env.lives.lock().get_mut(name)
             && index < life.slices.len()
         {
+            life.rows_compared += compared;
             life.slice_done(index, replaced.rows, replaced.bytes, &high);
         }
         // The worker need not wait until its last range is noted down: one that is not is copied again after a crash.
@@ -410,7 +412,7 @@ impl Stream<'_> {
         let high = self.env.source.head().await?;
         self.env.source.hurry().await?;
         if let Some(life) = self.env.lives.lock().get_mut(name).filter(|life| life.is_copied()) {
-            tracing::info!(table = %name, rows = life.rows_copied, high = %high, "copied, catching up");
+            tracing::info!(table = %name, rows = life.rows_copied, compared = life.rows_compared, high = %high, "copied, catching up");
             life.catches_up(high);
         }
         failpoint!("table.copied");

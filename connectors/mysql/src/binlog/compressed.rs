@@ -1,8 +1,10 @@
 //! What the servers compress: MySQL whole transactions (zstd), MariaDB statements, rows and columns (zlib). Buffers grow
-//! with what is really there, never to a size that a field claims; what does not inflate to that size is an error.
+//! with what is really there, never to a size that a field claims; what does not inflate to that size is an error, and so
+//! is a size beyond what the caller allows. A zstd frame takes its window at once, which is 100 MiB at most.
 
 use super::header::HEADER_LEN;
 use super::reader::{CUT, Decoded, Malformed, Reader, be_uint};
+use crate::connection::MAX_PACKET_BYTES;
 use bytes::{Buf, Bytes};
 use flate2::read::{DeflateDecoder, ZlibDecoder};
 use rowferry_api::{Error, ErrorKind, Result};
@@ -10,6 +12,7 @@ use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use std::io::Read;
 
 const DAMAGED: Malformed = Malformed("what it holds compressed is damaged");
+const TOO_LONG: Malformed = Malformed("what it holds compressed is longer than a server's longest packet");
 
 /// The events of a transaction that MySQL compressed (`binlog_transaction_compression`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,12 +20,13 @@ pub(crate) struct Payload {
     data: Bytes,
     is_zstd: bool,
     inflated_len: Option<u64>,
+    max_event_bytes: u64,
 }
 
 impl Payload {
     /// TRANSACTION_PAYLOAD: fields of the form type, length, value up to type 0, then the payload (MySQL source
-    /// documentation, "Transaction_payload_event").
-    pub(super) fn read(body: &Bytes) -> Decoded<Self> {
+    /// documentation, "Transaction_payload_event"). No event inside may be longer than `max_event_bytes`.
+    pub(super) fn read(body: &Bytes, max_event_bytes: u64) -> Decoded<Self> {
         let mut reader = Reader::new(body);
         let (mut size, mut algorithm, mut inflated_len) = (None, None, None);
         loop {
@@ -44,14 +48,15 @@ impl Payload {
             Some(255) => false,
             _ => return Err(Malformed("it is compressed in an unknown way")),
         };
-        Ok(Self { data: super::reader::slice_of(body, payload), is_zstd, inflated_len })
+        Ok(Self { data: super::reader::slice_of(body, payload), is_zstd, inflated_len, max_event_bytes })
     }
 
     /// The events inside, one after the other, each inflated when it is asked for. After an error there are no more.
     pub(crate) fn events(&self) -> PayloadEvents {
         let source = self.data.clone().reader();
         let source = if self.is_zstd { Source::Zstd { next: source, frame: None } } else { Source::Plain(source) };
-        PayloadEvents { source, inflated_len: self.inflated_len, read: 0, is_over: false }
+        let Self { inflated_len, max_event_bytes, .. } = *self;
+        PayloadEvents { source, inflated_len, max_event_bytes, read: 0, is_over: false }
     }
 }
 
@@ -59,6 +64,7 @@ impl Payload {
 pub(crate) struct PayloadEvents {
     source: Source,
     inflated_len: Option<u64>,
+    max_event_bytes: u64,
     read: u64,
     is_over: bool,
 }
@@ -92,6 +98,9 @@ impl PayloadEvents {
             };
         }
         let size = Reader::new(event.get(SIZE_AT..).ok_or(CUT)?).u32()? as usize;
+        if size as u64 > self.max_event_bytes {
+            return Err(TOO_LONG);
+        }
         self.fill(&mut event, size.checked_sub(HEADER_LEN).ok_or(DAMAGED)?)?;
         if event.len() != size {
             return Err(CUT);
@@ -139,8 +148,8 @@ impl Read for Source {
 }
 
 /// A statement or rows that MariaDB compressed (`log_bin_compress`): a byte with the number of the length's bytes in its
-/// low three bits and the method above, the inflated length big-endian, zlib.
-pub(super) fn mariadb(data: &[u8]) -> Decoded<Vec<u8>> {
+/// low three bits and the method above, the inflated length big-endian, zlib. `max_bytes` may it be long.
+pub(super) fn mariadb(data: &[u8], max_bytes: u64) -> Decoded<Vec<u8>> {
     let mut reader = Reader::new(data);
     let first = reader.u8()?;
     if first & 0xf0 != 0x80 {
@@ -148,7 +157,7 @@ pub(super) fn mariadb(data: &[u8]) -> Decoded<Vec<u8>> {
     }
     let len = inflated_len(&mut reader, first & 7)?;
     let mut out = Vec::new();
-    inflate(ZlibDecoder::new(reader.rest()), len, &mut out)?;
+    inflate(ZlibDecoder::new(reader.rest()), len, max_bytes, &mut out)?;
     Ok(out)
 }
 
@@ -165,9 +174,9 @@ pub(super) fn mariadb_column(data: &[u8], out: &mut Vec<u8>) -> Decoded<()> {
             let mut reader = Reader::new(plain);
             let len = inflated_len(&mut reader, first & 7)?;
             if first & 8 == 0 {
-                inflate(ZlibDecoder::new(reader.rest()), len, out)
+                inflate(ZlibDecoder::new(reader.rest()), len, MAX_PACKET_BYTES as u64, out)
             } else {
-                inflate(DeflateDecoder::new(reader.rest()), len, out)
+                inflate(DeflateDecoder::new(reader.rest()), len, MAX_PACKET_BYTES as u64, out)
             }
         }
         _ => Err(Malformed("it is compressed in an unknown way")),
@@ -178,7 +187,10 @@ fn inflated_len(reader: &mut Reader<'_>, bytes: u8) -> Decoded<u64> {
     if bytes == 0 || bytes > 4 { Err(DAMAGED) } else { Ok(be_uint(reader.take(usize::from(bytes))?)) }
 }
 
-fn inflate(source: impl Read, len: u64, out: &mut Vec<u8>) -> Decoded<()> {
+fn inflate(source: impl Read, len: u64, max_bytes: u64, out: &mut Vec<u8>) -> Decoded<()> {
+    if len > max_bytes {
+        return Err(TOO_LONG);
+    }
     // One byte more than announced tells a longer one.
     let read = source.take(len + 1).read_to_end(out).map_err(|_| DAMAGED)?;
     if read as u64 == len { Ok(()) } else { Err(Malformed("it does not inflate to the size that it announces")) }
@@ -212,10 +224,12 @@ mod tests {
         let mut zlib = flate2::write::ZlibEncoder::new(vec![0x81, 4], flate2::Compression::default());
         zlib.write_all(b"12345").unwrap();
         let mut data = zlib.finish().unwrap();
-        assert!(mariadb(&data).is_err());
+        assert!(mariadb(&data, 9).is_err());
         data[1] = 5;
-        assert_eq!(mariadb(&data).unwrap(), b"12345");
+        assert_eq!(mariadb(&data, 9).unwrap(), b"12345");
         data[1] = 6;
-        assert!(mariadb(&data).is_err());
+        assert!(mariadb(&data, 9).is_err());
+        data[1] = 5;
+        assert_eq!(mariadb(&data, 4), Err(TOO_LONG));
     }
 }

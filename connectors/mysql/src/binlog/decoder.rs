@@ -6,7 +6,7 @@ use super::header::{HEADER_LEN, Header, types};
 use super::reader::{CUT, Decoded, Malformed, Reader, lossy};
 use super::table_map::TableMap;
 use super::{gtid_event, query, rows_event};
-use crate::connection::Flavor;
+use crate::connection::{Flavor, MAX_PACKET_BYTES};
 use crate::gtid::Gtid;
 use bytes::Bytes;
 use rowferry_api::{Error, ErrorKind, Result};
@@ -25,6 +25,7 @@ const NO_TABLE: u64 = 0xff_ffff;
 #[derive(Debug)]
 pub(crate) struct Decoder {
     flavor: Flavor,
+    max_event_bytes: u64,
     has_checksums: bool,
     /// The tables of the statement that is being read.
     open: HashMap<u64, Arc<TableMap>>,
@@ -35,7 +36,12 @@ pub(crate) struct Decoder {
 impl Decoder {
     /// For a log of this kind of server. The first event may be a FORMAT_DESCRIPTION or, in a dump, a made-up ROTATE.
     pub(crate) fn new(flavor: Flavor) -> Self {
-        Self { flavor, has_checksums: false, open: HashMap::new(), known: HashMap::new() }
+        Self::with_limit(flavor, MAX_PACKET_BYTES as u64)
+    }
+
+    /// What is compressed may be inflated to events of so many bytes.
+    pub(crate) fn with_limit(flavor: Flavor, max_event_bytes: u64) -> Self {
+        Self { flavor, max_event_bytes, has_checksums: false, open: HashMap::new(), known: HashMap::new() }
     }
 
     /// Reads one whole event: header, body and, where the log has them, checksum. A checksum that is wrong, bytes that
@@ -99,8 +105,8 @@ impl Decoder {
     fn read_body(&mut self, header: Header, body: &Bytes) -> Decoded<Option<LogEvent>> {
         let mut reader = Reader::new(body);
         let event = match header.type_code {
-            types::QUERY => LogEvent::Query(query::read(body, false)?),
-            types::QUERY_COMPRESSED => LogEvent::Query(query::read(body, true)?),
+            types::QUERY => LogEvent::Query(query::read(body, None)?),
+            types::QUERY_COMPRESSED => LogEvent::Query(query::read(body, Some(self.max_event_bytes))?),
             types::TABLE_MAP => LogEvent::TableMap(self.table_map(body)?),
             code if rows_event::is_rows(code) => self.rows(code, body)?,
             types::XID => self.transaction_ends(LogEvent::Xid),
@@ -110,7 +116,7 @@ impl Decoder {
             }
             types::GTID_TAGGED => self.transaction_begins(gtid_event::read_tagged(body)?),
             types::MARIADB_GTID => self.transaction_begins(gtid_event::read_mariadb(body, header.server_id)?),
-            types::TRANSACTION_PAYLOAD => LogEvent::Payload(Payload::read(body)?),
+            types::TRANSACTION_PAYLOAD => LogEvent::Payload(Payload::read(body, self.max_event_bytes)?),
             types::ROTATE => self.rotate(header, &mut reader)?,
             types::FORMAT_DESCRIPTION => {
                 let version = body.get(2..52).ok_or(CUT)?;
@@ -171,7 +177,7 @@ impl Decoder {
             }
             return Err(Malformed("no TABLE_MAP of its statement has its table"));
         };
-        let rows = rows_event::read(code, body, Arc::clone(table))?;
+        let rows = rows_event::read(code, body, Arc::clone(table), self.max_event_bytes)?;
         if rows.ends_statement {
             self.open.clear();
         }

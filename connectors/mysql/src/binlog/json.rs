@@ -13,7 +13,8 @@ use base64::engine::general_purpose::STANDARD;
 use std::io::Write as _;
 
 /// The deepest document that the server takes has 100 levels.
-const MAX_DEPTH: usize = 100;
+pub(super) const MAX_DEPTH: usize = 100;
+pub(super) const OVERLAP: Malformed = Malformed("parts of a JSON document overlap");
 
 /// Appends a document's text. No bytes at all are the JSON null.
 pub(super) fn push_json(out: &mut Vec<u8>, document: &[u8]) -> Decoded<()> {
@@ -103,7 +104,7 @@ impl Printer {
     }
 
     fn spend(&mut self, bytes: usize) -> Decoded<()> {
-        self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(Malformed("parts of a JSON document overlap"))?;
+        self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(OVERLAP)?;
         Ok(())
     }
 

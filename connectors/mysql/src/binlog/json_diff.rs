@@ -4,14 +4,17 @@
 //! A difference is: what to do (1 byte), a path, and for all but a removal a value in binary form (MySQL source,
 //! `json_diff.h`). Only the containers on a path are taken apart.
 
-use super::json::{Container, Printer, Value, push_string};
+use super::json::{Container, MAX_DEPTH, OVERLAP, Printer, Value, push_string};
 use super::reader::{Decoded, Malformed, Reader};
+use std::borrow::Cow;
 
 const NO_SUCH_PLACE: Malformed = Malformed("a difference of a JSON document does not fit the document before it");
 
 /// Appends the text of `before` with `differences` applied one after the other.
 pub(super) fn push_patched(out: &mut Vec<u8>, before: &[u8], differences: &[u8]) -> Decoded<()> {
     let mut root = Node::Value(Value::document(before)?);
+    // Each entry has bytes of its own: containers that overlap would make more of them.
+    let mut entries_left = before.len() + differences.len();
     let mut reader = Reader::new(differences);
     while !reader.is_empty() {
         let operation = reader.u8()?;
@@ -21,7 +24,7 @@ pub(super) fn push_patched(out: &mut Vec<u8>, before: &[u8], differences: &[u8])
             REMOVE => None,
             _ => return Err(Malformed("a difference of a JSON document is of an unknown kind")),
         };
-        root.apply(operation, &path, value)?;
+        root.apply(operation, &path, value, &mut entries_left)?;
     }
     let mut printer = Printer::new(before.len() + differences.len());
     root.push(out, &mut printer, 0)
@@ -34,12 +37,12 @@ const REMOVE: u8 = 2;
 /// A part of a document: as it is stored, or taken apart.
 enum Node<'a> {
     Value(Value<'a>),
-    Object(Vec<(Vec<u8>, Node<'a>)>),
+    Object(Vec<(Cow<'a, [u8]>, Node<'a>)>),
     Array(Vec<Node<'a>>),
 }
 
 impl<'a> Node<'a> {
-    fn apply(&mut self, operation: u8, path: &[Leg], value: Option<Node<'a>>) -> Decoded<()> {
+    fn apply(&mut self, operation: u8, path: &[Leg], value: Option<Node<'a>>, entries_left: &mut usize) -> Decoded<()> {
         let Some((last, way)) = path.split_last() else {
             // The whole document.
             *self = value.filter(|_| operation == REPLACE).ok_or(NO_SUCH_PLACE)?;
@@ -47,15 +50,15 @@ impl<'a> Node<'a> {
         };
         let mut node = self;
         for leg in way {
-            node = node.child(leg)?;
+            node = node.child(leg, entries_left)?;
         }
-        node.take_apart()?;
+        node.take_apart(entries_left)?;
         match (node, last) {
             (Node::Object(members), Leg::Member(key)) => {
                 let place = members.binary_search_by(|(member, _)| order(member, key));
                 match (operation, place, value) {
                     (REPLACE, Ok(at), Some(value)) => members[at].1 = value,
-                    (INSERT, Err(at), Some(value)) => members.insert(at, (key.clone(), value)),
+                    (INSERT, Err(at), Some(value)) => members.insert(at, (Cow::Owned(key.clone()), value)),
                     (REMOVE, Ok(at), None) => drop(members.remove(at)),
                     _ => return Err(NO_SUCH_PLACE),
                 }
@@ -72,8 +75,8 @@ impl<'a> Node<'a> {
         Ok(())
     }
 
-    fn child(&mut self, leg: &Leg) -> Decoded<&mut Node<'a>> {
-        self.take_apart()?;
+    fn child(&mut self, leg: &Leg, entries_left: &mut usize) -> Decoded<&mut Node<'a>> {
+        self.take_apart(entries_left)?;
         match (self, leg) {
             (Node::Object(members), Leg::Member(key)) => {
                 let at = members.binary_search_by(|(member, _)| order(member, key)).map_err(|_| NO_SUCH_PLACE)?;
@@ -84,10 +87,11 @@ impl<'a> Node<'a> {
         }
     }
 
-    fn take_apart(&mut self) -> Decoded<()> {
+    fn take_apart(&mut self, entries_left: &mut usize) -> Decoded<()> {
         if let Node::Value(value) = self
             && let Some(container) = value.container()?
         {
+            *entries_left = entries_left.checked_sub(container.count).ok_or(OVERLAP)?;
             *self = Self::from_container(container)?;
         }
         Ok(())
@@ -96,7 +100,7 @@ impl<'a> Node<'a> {
     fn from_container(container: Container<'a>) -> Decoded<Self> {
         let value = |index| container.value(index).map(Node::Value);
         if container.is_object {
-            let member = |index| Ok((container.key(index)?.to_vec(), value(index)?));
+            let member = |index| Ok((Cow::Borrowed(container.key(index)?), value(index)?));
             (0..container.count).map(member).collect::<Decoded<_>>().map(Node::Object)
         } else {
             (0..container.count).map(value).collect::<Decoded<_>>().map(Node::Array)
@@ -147,6 +151,9 @@ impl Leg {
         let mut rest = text.strip_prefix(b"$").ok_or(BAD)?;
         let mut legs = Vec::new();
         while let Some((first, after)) = rest.split_first() {
+            if legs.len() >= MAX_DEPTH {
+                return Err(BAD);
+            }
             let end;
             match (first, after.first()) {
                 (b'.', Some(b'"')) => {
@@ -235,6 +242,17 @@ mod tests {
         {
             check(&[difference(operation, path, seven)], None);
         }
+    }
+
+    /// An array whose entries are all itself, and a way down through them.
+    #[test]
+    fn containers_that_overlap_are_an_error() {
+        let mut document = vec![2, 200, 0, 0x5c, 2];
+        document.extend([2, 0, 0].repeat(200));
+        let path = format!("${}", "[0]".repeat(60));
+        assert!(push_patched(&mut Vec::new(), &document, &difference(REPLACE, &path, &[5, 7, 0])).is_err());
+        let path = format!("${}", "[0]".repeat(200));
+        assert!(Leg::path(path.as_bytes()).is_err());
     }
 
     proptest! {

@@ -4,8 +4,8 @@ use super::compressed;
 use super::event::QueryEvent;
 use super::reader::{Decoded, Reader, lossy};
 
-/// Reads a QUERY, or MariaDB's QUERY_COMPRESSED.
-pub(super) fn read(body: &[u8], is_compressed: bool) -> Decoded<QueryEvent> {
+/// Reads a QUERY, or MariaDB's QUERY_COMPRESSED, whose statement may have as many bytes as `inflate_up_to` says.
+pub(super) fn read(body: &[u8], inflate_up_to: Option<u64>) -> Decoded<QueryEvent> {
     let mut reader = Reader::new(body);
     let _thread = reader.u32()?;
     let _seconds = reader.u32()?;
@@ -17,11 +17,12 @@ pub(super) fn read(body: &[u8], is_compressed: bool) -> Decoded<QueryEvent> {
     reader.u8()?;
     let text = reader.rest();
     let inflated;
-    let text = if is_compressed {
-        inflated = compressed::mariadb(text)?;
-        &inflated
-    } else {
-        text
+    let text = match inflate_up_to {
+        Some(max_bytes) => {
+            inflated = compressed::mariadb(text, max_bytes)?;
+            &inflated
+        }
+        None => text,
     };
     let statement = settings.decode(text);
     let Settings { sql_mode, client_collation } = settings;

@@ -16,8 +16,8 @@ pub(super) fn table_id(body: &[u8]) -> Decoded<u64> {
     Reader::new(body).uint(6)
 }
 
-/// Reads the head; the rows stay as they are.
-pub(super) fn read(code: u8, body: &Bytes, table: Arc<TableMap>) -> Decoded<RowsEvent> {
+/// Reads the head; the rows stay as they are, or are inflated to `max_bytes` at most.
+pub(super) fn read(code: u8, body: &Bytes, table: Arc<TableMap>, max_bytes: u64) -> Decoded<RowsEvent> {
     const ENDS_STATEMENT: u16 = 1;
     let Form { kind, has_extra, is_compressed } = form(code).ok_or(Malformed("it carries no rows"))?;
     let mut reader = Reader::new(body);
@@ -38,7 +38,7 @@ pub(super) fn read(code: u8, body: &Bytes, table: Arc<TableMap>) -> Decoded<Rows
     let before = bitmap(kind != RowsKind::Insert)?;
     let after = bitmap(kind != RowsKind::Delete)?;
     let data = reader.rest();
-    let data = if is_compressed { compressed::mariadb(data)?.into() } else { slice_of(body, data) };
+    let data = if is_compressed { compressed::mariadb(data, max_bytes)?.into() } else { slice_of(body, data) };
     let is_partial = code == types::PARTIAL_UPDATE_ROWS;
     Ok(RowsEvent { kind, table, ends_statement: flags & ENDS_STATEMENT != 0, is_partial, before, after, data })
 }

@@ -1,7 +1,7 @@
 //! The slot and the publication.
 
 use super::{Asked, server::Server};
-use crate::connection::{quote_name, quote_table, quote_text};
+use crate::connection::{quote_name, quote_table};
 use crate::publication::Publication;
 use crate::slot::{self, Slot};
 use rowferry_api::Finding;
@@ -22,8 +22,9 @@ pub(super) fn about_slot(name: &str, slot: Option<&Slot>, server: &Server) -> Fi
         return Finding::blocked(subject, what, mend);
     }
     if slot.invalid {
-        let mend = format!("SELECT pg_drop_replication_slot({}); -- then: rowferry resync --all", quote_text(name));
-        return Finding::blocked(subject, "the server has given it up: it no longer holds the log", mend);
+        let what =
+            "the server has given it up: it no longer holds the log. One is made in its place when the log starts anew";
+        return Finding::warning(subject, what, Some("rowferry resync --all".into()));
     }
     let Some(pid) = slot.active_pid else {
         return Finding::ok(subject, "it is there and free");
