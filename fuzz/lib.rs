@@ -8,8 +8,3 @@ pub fn run(name: &str, data: &[u8]) {
     let decoder = decoders::DECODERS.iter().find(|decoder| decoder.name == name);
     (decoder.expect("each target is named after a decoder").run)(data);
 }
-
-/// Every decoder's name and valid inputs.
-pub fn corpus() -> impl Iterator<Item = (&'static str, Vec<Vec<u8>>)> {
-    decoders::DECODERS.iter().map(|decoder| (decoder.name, (decoder.seeds)()))
-}

@@ -13,6 +13,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
 use rowferry_testkit::Random;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
 
 /// One damage. Places count from the input's start and wrap.
 #[derive(Debug, Clone)]
@@ -72,7 +74,12 @@ fn damaged(seeds: &[Vec<u8>], which: Index, damages: &[Damage]) -> Vec<u8> {
 
 /// The most memory that a run had at a time.
 fn peak(decoder: &Decoder, input: &[u8]) -> usize {
-    usize::try_from(allocation_counter::measure(|| (decoder.run)(input)).bytes_max).unwrap()
+    // The counter must see the end of what it measures, also of a panic.
+    let mut ended = Ok(());
+    let run = || ended = catch_unwind(AssertUnwindSafe(|| (decoder.run)(input)));
+    let peak = allocation_counter::measure(run).bytes_max;
+    ended.unwrap_or_else(|panic| resume_unwind(panic));
+    usize::try_from(peak).unwrap()
 }
 
 fn check(name: &str, cases: u32) {
@@ -101,6 +108,19 @@ fn check(name: &str, cases: u32) {
             panic!("{reason}; the input is in {0}: `cargo fuzz run {name} {0}` repeats it", path.display());
         }
         result => result.unwrap(),
+    }
+}
+
+/// Writes the valid inputs into a folder, for the fuzzers to start from, if `ROWFERRY_CORPUS` names one.
+#[test]
+fn corpus() {
+    let Ok(corpus) = std::env::var("ROWFERRY_CORPUS") else { return };
+    for decoder in &DECODERS {
+        let folder = Path::new(&corpus).join(decoder.name);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (number, seed) in (decoder.seeds)().iter().enumerate() {
+            std::fs::write(folder.join(format!("seed-{number}")), seed).unwrap();
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use rowferry::config::Config;
 use rowferry_api::{Key, Row, decode_copy_row};
 use rowferry_postgres::pgoutput;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// A decoder under test.
@@ -14,7 +14,7 @@ pub(crate) struct Decoder {
     pub(crate) name: &'static str,
     /// Reads the bytes to the end.
     pub(crate) run: fn(&[u8]),
-    /// Valid inputs.
+    /// Inputs to start from, valid or nearly.
     pub(crate) seeds: fn() -> Vec<Vec<u8>>,
     /// Bytes of memory that it may have at a time whatever the input is, and those for each byte of the input.
     pub(crate) memory: (usize, usize),
@@ -98,7 +98,23 @@ fn binlog_seeds() -> Vec<Vec<u8>> {
         .filter(|path| path.extension().is_some_and(|end| end == "gz"))
         .collect();
     files.sort();
-    files.iter().map(|path| log_without_checksums(path)).collect()
+    files.iter().map(|path| log_without_checksums(path)).chain([claims_much()]).collect()
+}
+
+/// A compressed statement of MariaDB's that claims 4 GiB, and holds a megabyte of nothing.
+fn claims_much() -> Vec<u8> {
+    const QUERY_COMPRESSED: u8 = 165;
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    zlib.write_all(&[0; KIB * KIB]).unwrap();
+    let mut event = vec![0; 19];
+    event[4] = QUERY_COMPRESSED;
+    // Thread, seconds, no schema, no error, no settings; then how it is compressed.
+    event.extend([0; 14]);
+    event.extend([0x84, 0xff, 0xff, 0xff, 0xff]);
+    event.extend(zlib.finish().unwrap());
+    let size = event.len() as u32;
+    event[9..13].copy_from_slice(&size.to_le_bytes());
+    [&[1], &event[..]].concat()
 }
 
 fn payload_seeds() -> Vec<Vec<u8>> {
