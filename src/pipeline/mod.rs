@@ -15,6 +15,7 @@ mod filling;
 mod followed;
 pub mod forms;
 pub mod life;
+mod pulse;
 mod reader;
 mod route;
 pub mod session;
@@ -89,6 +90,11 @@ pub async fn run(
         let before = env.board.figures().applied.clone();
         let result = tokio::select! {
             result = stream::run(env, until, stop.clone(), requests) => result,
+            error = pulse::silent(env) => {
+                env.source.hang_up().await;
+                env.lives.give_slices_up();
+                Err(error)
+            }
             () = hard_stop(&mut stop, was_up) => Ok(()),
         };
         let Err(error) = result else {

@@ -517,18 +517,17 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Ends the jobs, writes what there is to write. The first error counts.
+    /// Ends the jobs, writes what there is to write. A state that cannot be written is why, whatever else came of it: the
+    /// reader ends with it, too.
     async fn close(mut self, result: Result<()>) -> Result<()> {
         self.jobs.shutdown().await;
-        for life in self.env.lives.lock().values_mut() {
-            life.slices.iter_mut().for_each(|slice| slice.running = false);
-        }
+        self.env.lives.give_slices_up();
         let names: Vec<TableName> = self.env.lives.lock().keys().cloned().collect();
         let mut saved = Ok(());
         for name in names {
             saved = saved.and(self.env.lives.save(&name).await);
         }
         let closed = self.checkpointer.close().await;
-        result.and(saved).and(closed)
+        closed.and(saved).and(result)
     }
 }

@@ -138,6 +138,14 @@ impl Source for PostgresSource {
         Ok(Identity::new(format!("postgres:{system}:{database}")))
     }
 
+    async fn ping(&self) -> Result<()> {
+        self.connect.connect().await.map(drop)
+    }
+
+    async fn hang_up(&self) {
+        *self.client.lock().await = None;
+    }
+
     async fn check(&self, tables: &[SourceTable]) -> Result<Vec<Finding>> {
         let client = self.client().await?;
         let names: Vec<_> = tables.iter().map(|table| table.schema.name.clone()).collect();

@@ -3,7 +3,7 @@
 //! Only tables that `status` calls streaming before and after some looks, without having been copied in between, are held
 //! against the invariants: before that a table may move back for a moment.
 
-use super::end::{End, Rows, Session};
+use super::end::{End, Session};
 use super::invariants::{self, GROWING, Invariant};
 use super::status::{Status, Streaming};
 use std::collections::{BTreeSet, HashMap};
@@ -128,8 +128,9 @@ pub(super) async fn look(end: &End, names: &str) -> Result<(), String> {
 }
 
 /// What the writers have counted.
-pub(super) async fn ticks(end: &End, names: &str) -> Result<Rows, String> {
-    end.open(names).await?.run("SELECT writer, ticks FROM counters ORDER BY writer").await
+pub(super) async fn ticks(end: &End, names: &str) -> Result<Vec<i64>, String> {
+    let rows = end.open(names).await?.run("SELECT ticks FROM counters ORDER BY writer").await?;
+    rows.iter().map(|row| row[0].as_ref().and_then(|text| text.parse().ok()).ok_or("no number".into())).collect()
 }
 
 async fn read(session: &mut Session, is_there: impl Fn(&str) -> bool) -> Result<State, String> {
