@@ -9,10 +9,10 @@ use super::status::{Status, Streaming};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Looks between two of `status`, which costs a process.
-const LOOKS: usize = 5;
+/// Looks go on for so long between two of `status`, which costs a process.
+const LOOKS_FOR: Duration = Duration::from_millis(700);
 /// Broken invariants that are kept.
 const KEPT: usize = 10;
 
@@ -46,11 +46,9 @@ pub(super) async fn watch(target: Arc<End>, names: String, status: Status, readi
     loop {
         let is_last = !reading.load(Ordering::Relaxed);
         let mut states = Vec::new();
-        for _ in 0..LOOKS {
-            // A state has as little as the target when it begins: nothing is looked at before something counts.
-            if before.is_empty() {
-                break;
-            }
+        let began = Instant::now();
+        // A state has as little as the target when it begins: nothing is looked at before something counts.
+        while !before.is_empty() && began.elapsed() < LOOKS_FOR {
             match state(&target, &names, &mut session, &before).await {
                 Ok(state) => states.push(state),
                 Err(_) => {
