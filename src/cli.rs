@@ -46,6 +46,9 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Copy tables again over what the target has
     Resync(ResyncArgs),
+    /// Rows that the target refused and that on_bad_row = "dead_letter" put aside
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
     /// About the configuration file
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -92,6 +95,63 @@ pub struct ResyncArgs {
     #[arg(long = "table", value_name = "SCHEMA.TABLE")]
     pub tables: Vec<String>,
     /// Every table, from a new start of the log: after a lost slot, a purged log, or a restored source or target
+    #[arg(long)]
+    pub all: bool,
+    /// Only this pipeline
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+}
+
+/// About rows that were put aside.
+#[derive(Debug, Subcommand)]
+pub enum DeadLettersCommand {
+    /// List them, oldest first
+    List(ListArgs),
+    /// Show one with its row
+    Show(ShowArgs),
+    /// Read their rows again from the source and write them as they are there now; a letter goes once its row is in step
+    Replay(WhichArgs),
+    /// Forget them; their rows stay as they are at the target
+    Discard(WhichArgs),
+}
+
+/// Which letters to list.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only of this table, by its name at the source
+    #[arg(long, value_name = "SCHEMA.TABLE")]
+    pub table: Option<String>,
+    /// Show keys, and values in reasons
+    #[arg(long)]
+    pub values: bool,
+    /// Only this pipeline
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+}
+
+/// Which letter to show.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Its id, from `list`
+    pub id: u64,
+    /// Show the row's values, and those in the reason
+    #[arg(long)]
+    pub values: bool,
+    /// The pipeline, if there are several
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
+}
+
+/// Which letters.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["ids", "tables", "all"])))]
+pub struct WhichArgs {
+    /// Their ids, from `list`
+    pub ids: Vec<u64>,
+    /// All of this table, by its name at the source; may be given more than once
+    #[arg(long = "table", value_name = "SCHEMA.TABLE")]
+    pub tables: Vec<String>,
+    /// Every one
     #[arg(long)]
     pub all: bool,
     /// Only this pipeline

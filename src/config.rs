@@ -10,6 +10,7 @@ mod typed;
 pub use error::ConfigError;
 pub use names::{ColumnPatterns, TablePatterns};
 
+use crate::connect::OptionForm;
 use error::Problem;
 use rowferry_api::TableName;
 use secrecy::SecretString;
@@ -247,7 +248,7 @@ fn endpoint(
     };
     let mut values = BTreeMap::new();
     for (name, value) in options.iter().filter(|(name, _)| name.get_ref() != "kind") {
-        if !known.iter().any(|option| option.name == name.get_ref()) {
+        let Some(option) = known.iter().find(|option| option.name == name.get_ref()) else {
             let names: Vec<&str> = known.iter().map(|option| option.name).collect();
             problems.push(Problem::unknown(
                 name.span(),
@@ -256,11 +257,20 @@ fn endpoint(
                 &names,
             ));
             continue;
-        }
-        let text = typed::value_text(value, problems)?;
-        let is_size = known.iter().any(|option| option.name == name.get_ref() && option.is_size);
-        if is_size && parse_size(&text).is_none() {
-            problems.push(Problem::new(value.span(), format!("`{}` is not a size", name.get_ref()), SIZE_HELP));
+        };
+        let text = match value.get_ref() {
+            toml::Value::Integer(number) if option.form != OptionForm::Text => number.to_string(),
+            _ => typed::value_text(value, problems)?,
+        };
+        let wrong = match option.form {
+            OptionForm::Size if parse_size(&text).is_none() => Some(("a size", SIZE_HELP)),
+            OptionForm::Number if text.parse::<u32>().ok().is_none_or(|number| number == 0) => {
+                Some(("a number", "Numbers go from 1 to 4294967295."))
+            }
+            _ => None,
+        };
+        if let Some((form, help)) = wrong {
+            problems.push(Problem::new(value.span(), format!("`{}` is not {form}", option.name), help));
             continue;
         }
         values.insert(name.get_ref().clone(), SecretString::from(text));

@@ -23,6 +23,17 @@ impl fmt::Display for Role {
     }
 }
 
+/// What an option's value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptionForm {
+    /// Any text.
+    Text,
+    /// A number of bytes: `64MiB`.
+    Size,
+    /// A whole number from 1 to 4294967295.
+    Number,
+}
+
 /// An option of a kind.
 #[derive(Debug)]
 pub struct OptionSpec {
@@ -30,23 +41,27 @@ pub struct OptionSpec {
     pub name: &'static str,
     /// It has no default.
     pub required: bool,
-    /// It is a number of bytes.
-    pub is_size: bool,
+    /// What its value is.
+    pub form: OptionForm,
     /// What it is.
     pub help: &'static str,
 }
 
 impl OptionSpec {
     const fn new(name: &'static str, help: &'static str) -> Self {
-        Self { name, required: false, is_size: false, help }
+        Self { name, required: false, form: OptionForm::Text, help }
     }
 
     const fn required(self) -> Self {
         Self { required: true, ..self }
     }
 
+    const fn number(self) -> Self {
+        Self { form: OptionForm::Number, ..self }
+    }
+
     const fn size(self) -> Self {
-        Self { is_size: true, ..self }
+        Self { form: OptionForm::Size, ..self }
     }
 }
 
@@ -63,7 +78,8 @@ const MYSQL_URL: OptionSpec =
 const SERVER_ID: OptionSpec = OptionSpec::new(
     "server_id",
     "number as which the log is asked for; default: made from the names of pipeline and database",
-);
+)
+.number();
 const ZERO_DATES: OptionSpec = OptionSpec::new(
     "zero_dates",
     "what becomes of dates like 0000-00-00: halt (default), null or text; exceptions behind commas: shop.orders.sent=null",
@@ -102,7 +118,7 @@ pub fn source(endpoint: &Endpoint, pipeline: &str) -> Result<Arc<dyn Source>> {
         })?)),
         "mysql" => Ok(Arc::new(rowferry_mysql::MysqlSource::new(rowferry_mysql::SourceOptions {
             url: required(endpoint, "url")?,
-            server_id: server_id(endpoint)?,
+            server_id: endpoint.option("server_id").and_then(|id| id.parse().ok()).unwrap_or(0),
             pipeline: pipeline.to_owned(),
             zero_dates: endpoint.option("zero_dates").unwrap_or_default().to_owned(),
         })?)),
@@ -134,13 +150,6 @@ fn required(endpoint: &Endpoint, name: &str) -> Result<String> {
 }
 
 /// 0 if none is given.
-fn server_id(endpoint: &Endpoint) -> Result<u32> {
-    let Some(text) = endpoint.option("server_id") else { return Ok(0) };
-    text.parse().ok().filter(|id| *id > 0).ok_or_else(|| {
-        Error::new(ErrorKind::Config, format!("read server_id: \"{text}\" is no number from 1 to 4294967295"))
-    })
-}
-
 fn unknown(role: Role, kind: &str) -> Error {
     Error::new(ErrorKind::Config, format!("unknown kind of {role}: {kind}"))
         .hint(format!("Kinds of {role}: {}.", kinds(role).join(", ")))

@@ -1,6 +1,7 @@
 //! How another `rowferry` command speaks to the running process: a Unix socket in the state directory, which only the
 //! process's own user may open. One line of JSON is asked, one is answered.
 
+use crate::pipeline::letters::Which;
 use rowferry_api::{Error, ErrorKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,13 @@ pub enum Ask {
         /// The pipeline's name.
         pipeline: String,
     },
+    /// About rows that were put aside.
+    DeadLetters {
+        /// The pipeline's name.
+        pipeline: String,
+        /// What is asked.
+        what: LetterAsk,
+    },
     /// Read rows again.
     Repair {
         /// The pipeline's name.
@@ -42,6 +50,32 @@ pub enum Ask {
         /// Encoded keys.
         keys: Vec<Vec<u8>>,
     },
+}
+
+/// A question about dead letters.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LetterAsk {
+    /// Some of them, oldest first.
+    List {
+        /// Only of this table.
+        table: Option<String>,
+        /// Only those with ids above this.
+        after: Option<u64>,
+        /// With values.
+        values: bool,
+    },
+    /// One, with its row.
+    Show {
+        /// Its id.
+        id: u64,
+        /// With values.
+        values: bool,
+    },
+    /// Read their rows again.
+    Replay(Which),
+    /// Forget them.
+    Discard(Which),
 }
 
 #[derive(Serialize, Deserialize)]

@@ -8,9 +8,9 @@ mod drain;
 mod growth;
 mod latency;
 mod load;
-mod mariadb;
 mod measure;
 mod memory;
+mod mysql;
 mod read;
 mod replay;
 mod report;
@@ -67,8 +67,10 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("growth", |plan| Box::pin(growth::growth(plan))),
     ("wide", |plan| Box::pin(drain::wide(plan))),
     ("large-values", |plan| Box::pin(drain::large_values(plan))),
-    ("mariadb-read", |plan| Box::pin(mariadb::read(plan))),
-    ("mariadb-snapshot", |plan| Box::pin(mariadb::snapshot(plan))),
+    ("mariadb-read", |plan| Box::pin(mysql::read(plan))),
+    ("mariadb-snapshot", |plan| Box::pin(mysql::snapshot(plan))),
+    ("mysql-to-postgres", |plan| Box::pin(mysql::into_postgres(plan))),
+    ("mariadb-to-mariadb", |plan| Box::pin(mysql::into_mariadb(plan))),
     ("debezium", |plan| Box::pin(debezium::debezium(plan))),
 ];
 

@@ -48,7 +48,7 @@ impl Ends {
     pub(crate) async fn settle(&self, target: &Database) {
         self.source_database.execute("CHECKPOINT").await;
         target.execute("CHECKPOINT").await;
-        shell("sync", &[]);
+        sync();
     }
 
     /// Drops a slot at the source as soon as nobody uses it.
@@ -86,6 +86,11 @@ pub(crate) fn replace_folder(from: &Path, to: &Path) {
         shell("rm", &["-rf".as_ref(), to.as_os_str()]);
     }
     shell("cp", &["-a".as_ref(), "--reflink=auto".as_ref(), from.as_os_str(), to.as_os_str()]);
+}
+
+/// Waits until everything is on disk.
+pub(crate) fn sync() {
+    shell("sync", &[]);
 }
 
 fn shell(program: &str, args: &[&std::ffi::OsStr]) {

@@ -2,6 +2,7 @@
 
 mod check;
 mod config;
+mod dead_letters;
 mod resync;
 mod run;
 mod status;
@@ -46,6 +47,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Status(args) => status::run(&config, args, cli.json).await,
         Command::Verify(args) => verify::run(&config, args, cli.json).await,
         Command::Resync(args) => resync::run(&config, args, cli.json).await,
+        Command::DeadLetters(command) => dead_letters::run(&config, command, cli.json).await,
         Command::Config(_) => Ok(OK),
     };
     match result {
@@ -125,7 +127,7 @@ fn env(store: &rowferry_state::Store, pipeline: &PipelineConfig) -> Result<Env, 
         config: pipeline.clone(),
         source,
         target,
-        lives: Lives::new(store.clone(), state),
+        lives: Lives::open(store.clone(), state).map_err(state_error)?,
         board: Arc::new(Board::default()),
     })
 }

@@ -4,7 +4,7 @@ use super::status::{self, Status};
 use super::{HALTED, OK, chosen, env, open_store, say, say_error};
 use crate::cli::{Cli, RunArgs};
 use crate::config::Config;
-use crate::control::{self, Ask};
+use crate::control::{self, Ask, LetterAsk};
 use crate::pipeline::{self, Env, Request, Until};
 use crate::progress;
 use rowferry_api::{Error, ErrorKind, Key, TableName};
@@ -126,6 +126,15 @@ async fn answer(ask: Ask, running: Pipelines) -> Result<serde_json::Value, Error
         Ask::Hurry { pipeline } => {
             send(&running, &pipeline, Request::Hurry).await?;
             serde_json::to_value(true)
+        }
+        Ask::DeadLetters { pipeline, what } => {
+            let (env, _) = find(&running, &pipeline)?;
+            let is_replay = matches!(what, LetterAsk::Replay(_));
+            let answer = super::dead_letters::answer(&pipeline, &env.lives, what).await?;
+            if is_replay {
+                send(&running, &pipeline, Request::Stored).await?;
+            }
+            Ok(answer)
         }
         Ask::Repair { pipeline, table, keys } => {
             let name = names_of(&running, &pipeline, &[table])?.remove(0);

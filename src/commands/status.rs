@@ -5,6 +5,7 @@ use crate::cli::PipelineArgs;
 use crate::config::Config;
 use crate::control::{self, Ask};
 use crate::pipeline::Env;
+use crate::pipeline::letters::Letters;
 use crate::pipeline::life::{blocking, now_us};
 use rowferry_api::{Error, ErrorKind};
 use rowferry_state::{Store, TableState};
@@ -57,7 +58,7 @@ pub(super) struct TableStatus {
     pub rows_copied: u64,
     /// Changes of the log applied.
     pub rows_applied: u64,
-    /// Rows that the target refused.
+    /// Rows that the target refused and that have not come right since.
     pub dead_letters: u64,
 }
 
@@ -131,7 +132,7 @@ pub(super) async fn of(env: &Env) -> PipelineStatus {
             slices_total,
             rows_copied: life.rows_copied + env.board.flowing_of(name).0,
             rows_applied: life.rows_applied,
-            dead_letters: life.dead_letters,
+            dead_letters: env.lives.letters.count(&name.to_string()),
         }
     });
     PipelineStatus {
@@ -155,8 +156,10 @@ async fn stored(config: &Config) -> Result<Status, Error> {
         for name in store.pipelines()? {
             let state = store.pipeline(&name)?;
             let mut tables = Vec::new();
+            let letters = Letters::open(store.clone(), state.clone())?;
             for (table, record) in state.tables()? {
                 let slices = state.slices(&table)?;
+                let dead_letters = letters.count(&table);
                 tables.push(TableStatus {
                     name: table,
                     state: state_word(record.state).into(),
@@ -165,7 +168,7 @@ async fn stored(config: &Config) -> Result<Status, Error> {
                     slices_total: slices.len() as u64,
                     rows_copied: record.rows_copied,
                     rows_applied: record.rows_applied,
-                    dead_letters: record.dead_letters,
+                    dead_letters,
                 });
             }
             let position = state.checkpoint()?.map(|record| record.position);

@@ -91,6 +91,10 @@ fn errors_point_at_the_line_and_say_what_to_do() {
     refused(&PIPELINE.replace("kind = \"postgres\", ", ""), 3, &["source has no `kind`"]);
     refused(&PIPELINE.replace("tables", "#"), 2, &["`tables` is missing"]);
     refused(&PIPELINE.replace("\"shop.db\"", "7"), 4, &["expected text, found integer"]);
+    let numbered = |id: &str| PIPELINE.replace("kind = \"postgres\"", &format!("kind = \"mysql\", server_id = {id}"));
+    refused(&numbered("0"), 3, &["`server_id` is not a number", "from 1 to"]);
+    refused(&numbered("\"7a\""), 3, &["`server_id` is not a number"]);
+    assert_eq!(parse(&numbered("7")).unwrap().pipelines[0].source.option("server_id"), Some("7"));
     refused(&PIPELINE.replace("shop.db\" }", "shop.db\""), 5, &["missing comma"]);
     refused("state_dir = \"x\"\n", 1, &["there is no pipeline"]);
 }

@@ -1,29 +1,23 @@
 //! Applies one [`Work`] to the target, whatever it takes: the net changes first, row by row where a unique constraint
 //! refuses them, bisected where a row is refused.
 //!
-//! Everything here happens in one transaction of the target. A key that has to be read again from the source is
-//! written to the state before that transaction commits, so that a crash in between loses none.
+//! Everything here happens in one transaction of the target. A key that has to be read again from the source, and a row
+//! that is let go, are written to the state before that transaction commits, so that a crash in between loses none.
 
+use super::bisect::{Bisection, Part};
 use super::filling::Work;
+use super::letters::Letter;
 use super::life::Lives;
+use super::overtaken::{Overtaken, Rows};
 use super::route::touched_keys;
 use crate::net::{expect_any, moved_keys, net_changes, row_by_row};
 use indexmap::IndexSet;
 use rowferry_api::{
     Applied, Applier, Batch, Change, Error, ErrorKind, Key, Op, Position, Result, Row, Source, Step, TableName,
-    TableSchema, Timestamp,
+    TableSchema, Timestamp, failpoint,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-
-/// A row that the target refused and that the policy lets go.
-#[derive(Debug, Clone)]
-pub struct DeadLetter {
-    /// The change as it was to be applied.
-    pub change: Change,
-    /// Why the target refused it.
-    pub reason: String,
-}
 
 /// What an applied work leaves to do.
 #[derive(Debug, Default)]
@@ -37,7 +31,20 @@ pub(super) struct Outcome {
     /// Rows to read again, by target table; already written to the state.
     pub again: Vec<(Arc<TableSchema>, Vec<Key>)>,
     /// Rows let go; already written to the state.
-    pub dead_letters: Vec<DeadLetter>,
+    pub letters: Vec<Letter>,
+    /// Dead letters that are settled once this is committed.
+    pub overtaken: Vec<Settled>,
+}
+
+/// Rows whose dead letters are settled.
+#[derive(Debug)]
+pub(super) struct Settled {
+    /// The table at the target.
+    pub table: TableName,
+    /// Which rows of it.
+    pub rows: Rows,
+    /// Letters with this id or a later one are not.
+    pub below: u64,
 }
 
 /// Applies `work`. `catalog_version` is that of the source's catalog that the target's tables have followed. On an error nothing of it is in the target and the target's open transaction is rolled back.
@@ -54,7 +61,7 @@ pub(super) async fn apply(
         source,
         catalog_version,
         again: Again::default(),
-        dead_letters: Vec::new(),
+        refused: BTreeMap::new(),
     };
     let result = attempt.run(work).await;
     if result.is_err() {
@@ -64,7 +71,8 @@ pub(super) async fn apply(
     result
 }
 
-fn refuses_rows(error: &Error) -> bool {
+/// Whether it is a row that the target does not take.
+pub(super) fn refuses_rows(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unique | ErrorKind::BadRow)
 }
 
@@ -74,7 +82,8 @@ struct Attempt<'a> {
     source: &'a dyn Source,
     catalog_version: u64,
     again: Again,
-    dead_letters: Vec<DeadLetter>,
+    /// Changes that are let go, by their number in the work, and why.
+    refused: BTreeMap<usize, String>,
 }
 
 impl Attempt<'_> {
@@ -84,7 +93,8 @@ impl Attempt<'_> {
         expect_any(&mut steps, |table| self.lives.in_window(table));
         let has_inserts = steps.iter().any(|step| matches!(step, Step::Rows(rows) if !rows.inserts.is_empty()));
         // A partial update may find no row: that must be known before the commit.
-        let at_once = steps.iter().all(|step| !matches!(step, Step::Rows(rows) if !rows.updates.is_empty()));
+        let at_once = steps.iter().all(|step| !matches!(step, Step::Rows(rows) if !rows.updates.is_empty()))
+            && !self.has_letters(&steps);
         let end = if at_once { position.clone() } else { None };
         let mut sent = self.send(steps, end.clone()).await;
         if has_inserts && matches!(&sent, Err(error) if error.kind() == ErrorKind::Unique) {
@@ -93,14 +103,15 @@ impl Attempt<'_> {
             expect_any(&mut steps, |_| true);
             sent = self.send(steps, end.clone()).await;
         }
+        let is_committed = sent.is_ok() && end.is_some();
         match sent {
-            Ok(()) if end.is_some() => {}
-            Ok(()) => self.commit(position.clone()).await?,
-            Err(error) if refuses_rows(&error) => {
-                self.row_by_row_or_bisect(&work.changes, error).await?;
-                self.commit(position.clone()).await?;
-            }
+            Ok(()) => {}
+            Err(error) if refuses_rows(&error) => self.row_by_row_or_bisect(&work.changes, error).await?,
             Err(error) => return Err(error),
+        }
+        let (letters, overtaken) = self.weigh_letters(&work.changes);
+        if !is_committed {
+            self.commit(position.clone(), &letters).await?;
         }
         let mut applied = HashMap::new();
         for change in &work.changes {
@@ -114,7 +125,8 @@ impl Attempt<'_> {
             committed_at: work.end.and_then(|end| end.committed_at),
             applied,
             again: self.again.lists(),
-            dead_letters: self.dead_letters,
+            letters,
+            overtaken,
         })
     }
 
@@ -129,45 +141,99 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Commits what was applied as parts, once what has to be read again is on disk.
-    async fn commit(&mut self, position: Option<Position>) -> Result<()> {
-        self.lives.keep(&self.again.lists(), &self.dead_letters, position.as_ref()).await?;
+    /// Commits what was applied as parts, once what has to be read again and what is let go is on disk.
+    async fn commit(&mut self, position: Option<Position>, letters: &[Letter]) -> Result<()> {
+        failpoint!("apply.sent");
+        self.lives.keep(&self.again.lists(), letters, position.as_ref()).await?;
+        failpoint!("apply.kept");
         if position.is_some() { self.send(Vec::new(), position).await } else { Ok(()) }
     }
 
     /// The source's order may pass where the net change does not; else halves are tried until the row is alone.
     async fn row_by_row_or_bisect(&mut self, changes: &[Change], error: Error) -> Result<()> {
-        if error.kind() == ErrorKind::Unique {
-            match self.send(row_by_row(changes), None).await {
-                Ok(()) => return Ok(()),
-                Err(error) if refuses_rows(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        // Depth first and left to right, so that the source's order is kept.
-        let mut todo = vec![(changes, Some(error))];
-        while let Some((changes, refused)) = todo.pop() {
-            let refused = match refused {
-                Some(error) => error,
-                None => match self.send(row_by_row(changes), None).await {
-                    Ok(()) => continue,
-                    Err(error) if refuses_rows(&error) => error,
-                    Err(error) => return Err(error),
-                },
-            };
-            if let [change] = changes {
-                self.refused(change, refused).await?;
-            } else {
-                let (first, second) = changes.split_at(changes.len() / 2);
-                todo.push((second, None));
-                todo.push((first, None));
+        let first = self.in_source_order(changes, error).await?;
+        let Err(error) = first else { return Ok(()) };
+        let mut bisection = Bisection::new(changes.len(), Some(error));
+        while let Some(part) = bisection.next() {
+            match part {
+                Part::Alone(number, error) => self.refused(changes, number, error).await?,
+                Part::Try(part) => {
+                    if let Err(error) = self.try_part(&changes[part.clone()]).await? {
+                        bisection.refused(part, error);
+                    }
+                }
             }
         }
         Ok(())
     }
 
+    /// Some changes by themselves; or the error with which they are refused.
+    async fn try_part(&mut self, changes: &[Change]) -> Result<Result<()>> {
+        let mut steps = net_changes(changes);
+        expect_any(&mut steps, |_| true);
+        match self.send(steps, None).await {
+            Ok(()) => Ok(Ok(())),
+            Err(error) if refuses_rows(&error) => self.in_source_order(changes, error).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tries changes row by row where a unique constraint refused them together; or the error with which they are refused.
+    async fn in_source_order(&mut self, changes: &[Change], error: Error) -> Result<Result<()>> {
+        if error.kind() != ErrorKind::Unique || changes.len() == 1 {
+            return Ok(Err(error));
+        }
+        match self.send(row_by_row(changes), None).await {
+            Ok(()) => Ok(Ok(())),
+            Err(error) if refuses_rows(&error) => Ok(Err(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is let go for good, since nothing in the same work has overtaken it; and the rows whose letters are settled by it.
+    fn weigh_letters(&mut self, changes: &[Change]) -> (Vec<Letter>, Vec<Settled>) {
+        if self.refused.is_empty() && !self.lives.letters.any() {
+            return (Vec::new(), Vec::new());
+        }
+        let below = self.lives.letters.next_id();
+        let mut seen = Overtaken::new(|table, key| self.lives.may_have_letter(table, key));
+        for (number, change) in changes.iter().enumerate() {
+            seen.add(number, change, self.refused.contains_key(&number));
+        }
+        let found = seen.found();
+        found.again.into_iter().for_each(|(table, key)| self.again.add(&table, key));
+        let letters = found.refused.into_iter().map(|number| {
+            let change = &changes[number];
+            let (op, row) = op_and_row(&change.op);
+            let name = &change.table.name;
+            Letter {
+                table: self.lives.name_of(name).unwrap_or_else(|| name.clone()).to_string(),
+                form: change.table.clone(),
+                op,
+                keys: touched_keys(change),
+                row,
+                reason: self.refused.get(&number).cloned().unwrap_or_default(),
+            }
+        });
+        let settled = found.settled.into_iter().map(|(table, rows)| Settled { table, rows, below });
+        (letters.collect(), settled.collect())
+    }
+
+    /// Whether a table that is written to has rows that were let go before.
+    fn has_letters(&self, steps: &[Step]) -> bool {
+        let has = |table: &TableSchema| {
+            self.lives.name_of(&table.name).is_some_and(|name| self.lives.letters.any_of(&name.to_string()))
+        };
+        self.lives.letters.any()
+            && steps.iter().any(|step| match step {
+                Step::Rows(rows) => has(&rows.table),
+                Step::Truncate(tables) => tables.iter().any(|table| has(table)),
+            })
+    }
+
     /// One change that the target refuses by itself.
-    async fn refused(&mut self, change: &Change, error: Error) -> Result<()> {
+    async fn refused(&mut self, changes: &[Change], number: usize, error: Error) -> Result<()> {
+        let change = &changes[number];
         let name = &change.table.name;
         if self.lives.in_window(name) {
             // A state that the source never had, or a row older than the form that the target has taken (NOT NULL since):
@@ -181,7 +247,7 @@ impl Attempt<'_> {
             return Err(Error::new(ErrorKind::Transient, what));
         }
         if self.lives.lets_bad_rows_go(name) {
-            self.dead_letters.push(DeadLetter { change: change.clone(), reason: error.to_string() });
+            self.refused.insert(number, error.to_string());
             return Ok(());
         }
         let key = touched_keys(change).first().map(ToString::to_string).unwrap_or_default();
@@ -223,13 +289,9 @@ impl Again {
     }
 }
 
-/// A row's encoded bytes, for a dead letter.
-pub(super) fn encoded(op: &Op) -> (&'static str, Vec<u8>) {
-    let bytes = |row: &Row| row.as_bytes().to_vec();
+fn op_and_row(op: &Op) -> (&'static str, Option<Row>) {
     match op {
-        Op::Insert(row) => ("insert", bytes(row)),
-        Op::Update { after, .. } => ("update", bytes(after)),
-        Op::Delete { .. } => ("delete", Vec::new()),
-        Op::Truncate => ("truncate", Vec::new()),
+        Op::Insert(row) | Op::Update { after: row, .. } => (verb(op), Some(row.clone())),
+        Op::Delete { .. } | Op::Truncate => (verb(op), None),
     }
 }

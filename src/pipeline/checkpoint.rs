@@ -2,7 +2,7 @@
 //! to the source. So confirmed <= checkpoint <= applied, and neither waits for the other.
 
 use super::life::{Lives, now_us};
-use rowferry_api::{Position, Result, Timestamp};
+use rowferry_api::{Position, Result, Timestamp, failpoint};
 use rowferry_state::CheckpointRecord;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -60,7 +60,9 @@ async fn run(
                 committed_at_us: to.committed_at.map(|at| at.0),
                 saved_at_us: now_us(),
             };
+            failpoint!("checkpoint.applied");
             lives.write(move |state| state.set_checkpoint(&record)).await?;
+            failpoint!("checkpoint.durable");
             confirmed.send_replace(Some(to.position));
         }
         if !open {

@@ -4,7 +4,7 @@
 //! A form is on disk before any position behind it is applied.
 
 use super::life::{Life, Lives};
-use rowferry_api::{Error, ErrorKind, Position, Result, Source, TableName, TableSchema};
+use rowferry_api::{Error, ErrorKind, Position, Result, Source, TableName, TableSchema, failpoint};
 use rowferry_state::{FormRecord, TableState};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ pub(super) async fn keep(
     let held = forms.iter().rposition(|kept| is_before(source, kept, applied)).unwrap_or(0);
     forms.drain(..held);
     forms.push(FormRecord { after: after.map(ToString::to_string), schema_json: json });
+    failpoint!("form.followed");
     lives.write(move |state| state.set_forms(&name, &forms)).await
 }
 

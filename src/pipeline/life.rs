@@ -3,21 +3,18 @@
 //!
 //! A table is consistent once the log has passed its `high`, the source's head taken after its last slice was written.
 
-use super::apply::{DeadLetter, encoded};
 use super::forms::Chosen;
-use super::route::touched_keys;
+use super::letters::{Letter, Letters};
 use super::unsure::Unsure;
 use crate::config::OnBadRow;
-use rowferry_api::{Error, ErrorKind, Key, Position, Range, Result, TableName, TableSchema};
-use rowferry_state::{AtTarget, DeadLetterRecord, SliceRecord, TableRecord, TableState};
+use rowferry_api::{Error, ErrorKind, Key, Position, Range, Result, TableName, TableSchema, failpoint};
+use rowferry_state::{AtTarget, SliceRecord, TableRecord, TableState};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Dead letters that one pipeline keeps at most; the next one halts it.
-const MAX_DEAD_LETTERS: u64 = 100_000;
 /// Keys of one slice of keys.
-const KEYS_PER_SLICE: usize = 1_000;
+pub(super) const KEYS_PER_SLICE: usize = 1_000;
 /// Slices of keys that were read and are kept until a table is in step.
 const MOST_SETS_READ: usize = 64;
 /// Keys of one table that wait to be read again; beyond that the whole table is.
@@ -49,8 +46,6 @@ pub struct Life {
     pub rows_copied: u64,
     /// Changes applied from the log.
     pub rows_applied: u64,
-    /// Rows that the target refused.
-    pub dead_letters: u64,
     /// Where the target's table comes from.
     pub at_target: AtTarget,
     /// More rows have to be read again than are kept one by one: once the slices are done the whole table is.
@@ -102,7 +97,6 @@ impl Life {
             slices: Vec::new(),
             rows_copied: 0,
             rows_applied: 0,
-            dead_letters: 0,
             at_target: AtTarget::Unknown,
             again: false,
             gone: false,
@@ -139,7 +133,6 @@ impl Life {
             slices,
             rows_copied: record.rows_copied,
             rows_applied: record.rows_applied,
-            dead_letters: record.dead_letters,
             at_target: record.at_target,
             again: record.again,
             gone: false,
@@ -279,7 +272,7 @@ impl Life {
             high: self.high.as_ref().map(ToString::to_string),
             rows_copied: self.rows_copied,
             rows_applied: self.rows_applied,
-            dead_letters: self.dead_letters,
+            dead_letters: 0,
             at_target: self.at_target,
             source_id: self.source_id,
             columns_seen: self.columns_seen,
@@ -305,7 +298,7 @@ fn known_form(record: &TableRecord) -> Result<TableSchema> {
     serde_json::from_str(&record.schema_json).map_err(|error| unreadable("form of a table", error))
 }
 
-fn unreadable(what: &str, error: serde_json::Error) -> Error {
+pub(super) fn unreadable(what: &str, error: serde_json::Error) -> Error {
     Error::new(ErrorKind::Other, format!("read the {what} in the state directory"))
         .because(error)
         .hint("The state was written by another version or is damaged. Move it away: the next run goes on from the position in the target.")
@@ -317,14 +310,17 @@ pub struct Lives {
     tables: Arc<Mutex<BTreeMap<TableName, Life>>>,
     /// Held while a table is written.
     saving: Arc<tokio::sync::Mutex<()>>,
+    /// Rows that the target refused.
+    pub letters: Letters,
     state: rowferry_state::Pipeline,
     store: rowferry_state::Store,
 }
 
 impl Lives {
-    /// No tables yet.
-    pub fn new(store: rowferry_state::Store, state: rowferry_state::Pipeline) -> Self {
-        Self { tables: Arc::default(), saving: Arc::default(), state, store }
+    /// No tables yet, and the dead letters that are kept. Blocks.
+    pub fn open(store: rowferry_state::Store, state: rowferry_state::Pipeline) -> rowferry_state::Result<Self> {
+        let letters = Letters::open(store.clone(), state.clone())?;
+        Ok(Self { tables: Arc::default(), saving: Arc::default(), letters, state, store })
     }
 
     /// The tables, by their names at the source. Held for a moment only, never across an await.
@@ -345,9 +341,12 @@ impl Lives {
         change: impl FnOnce(&rowferry_state::Pipeline) -> rowferry_state::Result<()> + Send + 'static,
     ) -> Result<()> {
         let (state, store) = (self.state.clone(), self.store.clone());
-        blocking(move || {
-            change(&state)?;
-            store.sync()
+        off_async(move || {
+            change(&state).map_err(state_error)?;
+            failpoint!("state.changed");
+            store.sync().map_err(state_error)?;
+            failpoint!("state.durable");
+            Ok(())
         })
         .await
     }
@@ -394,41 +393,17 @@ impl Lives {
         self.write(move |state| state.set_table_anew(&name, &record, &slices)).await
     }
 
-    /// Writes keys to read again as slices of their tables, and dead letters, durably. Called before the commit that
+    /// Writes dead letters, and keys to read again as slices of their tables, durably. Called before the commit that
     /// they come from, so that a crash loses none.
-    pub async fn keep(
+    pub(super) async fn keep(
         &self,
         again: &[(Arc<TableSchema>, Vec<Key>)],
-        dead_letters: &[DeadLetter],
+        letters: &[Letter],
         position: Option<&Position>,
     ) -> Result<()> {
+        self.letters.add(letters, position).await?;
         for (target, keys) in again {
             self.read_again(&target.name, keys).await?;
-        }
-        if dead_letters.is_empty() {
-            return Ok(());
-        }
-        let mut letters = Vec::new();
-        for letter in dead_letters {
-            letters.push(self.letter(letter, position)?);
-        }
-        let full = Arc::new(Mutex::new(false));
-        let seen = full.clone();
-        self.write(move |state| {
-            for letter in &letters {
-                if !state.push_dead_letter(letter, MAX_DEAD_LETTERS)? {
-                    *seen.lock().expect("not poisoned") = true;
-                }
-            }
-            Ok(())
-        })
-        .await?;
-        if *full.lock().expect("not poisoned") {
-            return Err(Error::new(
-                ErrorKind::BadRow,
-                format!("keep a dead letter: {MAX_DEAD_LETTERS} are kept already"),
-            )
-            .hint("Look at the first of them and mend their cause; the change is still in the source's log."));
         }
         Ok(())
     }
@@ -447,29 +422,19 @@ impl Lives {
             life.state = TableState::Copying;
             (name.clone(), life.queue(keys))
         };
-        self.save_slices(&name, numbers).await
+        self.save_slices(&name, numbers).await?;
+        self.letters.queue(&name.to_string(), Some(keys)).await
     }
 
-    fn letter(&self, letter: &DeadLetter, position: Option<&Position>) -> Result<DeadLetterRecord> {
-        let change = &letter.change;
-        let (op, row) = encoded(&change.op);
-        let table = {
-            let mut tables = self.lock();
-            tables.iter_mut().find(|(_, life)| life.chosen.target.name == change.table.name).map(|(name, life)| {
-                life.dead_letters += 1;
-                name.to_string()
-            })
-        };
-        Ok(DeadLetterRecord {
-            table: table.unwrap_or_else(|| change.table.name.to_string()),
-            position: position.map(ToString::to_string),
-            at_us: now_us(),
-            reason: letter.reason.clone(),
-            key: touched_keys(change).first().map(|key| key.as_bytes().to_vec()).unwrap_or_default(),
-            op: op.to_owned(),
-            row,
-            schema_json: serde_json::to_string(&*change.table).map_err(|error| unreadable("form of a table", error))?,
-        })
+    /// Whether a row, by its table's name at the target, may have a dead letter.
+    pub(super) fn may_have_letter(&self, target: &TableName, key: &Key) -> bool {
+        self.letters.any() && self.name_of(target).is_some_and(|name| self.letters.may_hold(&name.to_string(), key))
+    }
+
+    /// The name at the source of a table, by its name at the target.
+    pub(super) fn name_of(&self, target: &TableName) -> Option<TableName> {
+        let tables = self.lock();
+        tables.iter().find(|(_, life)| life.chosen.target.name == *target).map(|(name, _)| name.clone())
     }
 
     /// Whether a table, by its name at the target, may be in a state that the source never had.
@@ -504,10 +469,12 @@ fn slice_record(slice: &Slice) -> Result<SliceRecord> {
 pub async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> rowferry_state::Result<T> + Send + 'static,
 ) -> Result<T> {
-    tokio::task::spawn_blocking(call)
-        .await
-        .map_err(|error| Error::new(ErrorKind::Other, "use the state directory").because(error))?
-        .map_err(state_error)
+    off_async(|| call().map_err(state_error)).await
+}
+
+async fn off_async<T: Send + 'static>(call: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let called = tokio::task::spawn_blocking(call).await;
+    called.map_err(|error| Error::new(ErrorKind::Other, "use the state directory").because(error))?
 }
 
 /// An error of the state as one of ours.

@@ -9,12 +9,15 @@
 //! what they share and starts again after a lost connection.
 
 mod apply;
+mod bisect;
 pub mod board;
 mod checkpoint;
 mod filling;
 mod followed;
 pub mod forms;
+pub mod letters;
 pub mod life;
+mod overtaken;
 mod pulse;
 mod reader;
 mod route;

@@ -1,6 +1,6 @@
 //! The thread that reads the log and hands its events on in chunks; and passes confirmed positions back to the source.
 
-use rowferry_api::{Error, ErrorKind, Event, LogReader, Position, Result, Source, TableSchema};
+use rowferry_api::{Error, ErrorKind, Event, LogReader, Position, Result, Source, TableSchema, failpoint};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -118,7 +118,7 @@ async fn read(
                     if changed.is_err() { return true; }
                     if let Err(error) = confirm(reader, confirmed) { break Err(error); }
                 }
-                read = reader.next(&mut events) => break read.map(|()| std::mem::take(&mut events)),
+                read = reader.next(&mut events) => break read.and_then(|()| received(&mut events)),
             }
         };
         let ended = chunk.is_err();
@@ -140,9 +140,17 @@ async fn read(
     }
 }
 
+fn received(events: &mut Vec<Event>) -> Chunk {
+    failpoint!("read.received");
+    Ok(std::mem::take(events))
+}
+
 fn confirm(reader: &mut dyn LogReader, confirmed: &mut watch::Receiver<Option<Position>>) -> Result<()> {
-    let position = confirmed.borrow_and_update().clone();
-    position.map_or(Ok(()), |position| reader.confirm(&position))
+    let Some(position) = confirmed.borrow_and_update().clone() else { return Ok(()) };
+    failpoint!("confirm.told");
+    reader.confirm(&position)?;
+    failpoint!("confirm.handed_on");
+    Ok(())
 }
 
 /// Leaves the source with the last confirmed position, if it takes it in time.

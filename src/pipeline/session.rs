@@ -9,6 +9,7 @@ use super::forms::{self, Chosen};
 use super::life::Life;
 use crate::config::OnSchemaChange;
 use crate::evolve;
+use rowferry_api::failpoint;
 use rowferry_api::{
     Alteration, Error, ErrorKind, Finding, Identity, Position, Result, Severity, SourceTable, TableName, TableSchema,
 };
@@ -42,8 +43,8 @@ pub struct Start {
 pub const RESYNC: &str = "resync";
 /// Copy everything again from a new start of the log.
 pub const RESYNC_ALL: &str = "resync_all";
-/// Read keys of a table again.
-pub const REPAIR: &str = "repair";
+/// Read the rows of dead letters again; the detail is their ids as JSON.
+pub const REPLAY: &str = "replay";
 
 /// Brings a pipeline to the point where its log can be opened.
 pub async fn start(env: &Env) -> Result<Start> {
@@ -69,10 +70,14 @@ pub async fn start(env: &Env) -> Result<Start> {
         refuse_unreachable_goals(env).await?;
     }
     let tables = carried(env);
+    failpoint!("start.tables_kept");
     let log = env.source.prepare(&tables, resume.as_ref()).await?;
+    failpoint!("start.source_prepared");
     let position = resume.clone().unwrap_or(log.position);
     let target_identity = env.target.prepare(&env.config.name, &source_identity, &position, anew).await?;
+    failpoint!("start.target_prepared");
     remember(env, &source_identity, &target_identity, anew, &position).await?;
+    failpoint!("start.remembered");
     Ok(Start { position, alterations, catalog_version })
 }
 
@@ -255,6 +260,10 @@ async fn restore_tables(env: &Env, chosen: Vec<Chosen>, anew: bool) -> Result<Ve
         tracing::warn!(table = %name, "no longer carried: it is gone at the source, or `tables` leaves it out; its rows stay at the target");
         let name = name.clone();
         env.lives.write(move |state| state.remove_table(&name)).await?;
+    }
+    // An end in between may have kept letters of a table that was in step already.
+    for (name, _) in lives.iter().filter(|(_, life)| life.state == TableState::Streaming) {
+        env.lives.letters.settle_queued(&name.to_string()).await?;
     }
     *env.lives.lock() = lives;
     // A start from anew is written down once the target's position is the new one.

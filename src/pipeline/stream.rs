@@ -7,19 +7,21 @@
 //! nothing is in step yet, ranges go on until the batch is full.
 
 use super::Env;
-use super::apply::{Outcome, apply};
+use super::apply::{Outcome, Settled, apply};
 use super::board::Phase;
 use super::checkpoint::{AppliedTo, Checkpointer};
 use super::filling::{Filling, Work};
 use super::followed;
+use super::letters::Letter;
 use super::life::{Life, now_us};
+use super::overtaken::Rows;
 use super::reader::{Log, ReaderTask};
 use super::route::Router;
 use super::session::{self, Start};
 use super::{Request, Until};
-use crate::pipeline::worker::Worker;
+use crate::pipeline::worker::{Copied, Worker};
 use rowferry_api::{
-    Applier, Error, ErrorKind, Event, Finding, Position, Replaced, Result, TableName, TableSchema, Timestamp,
+    Applier, Error, ErrorKind, Event, Finding, Position, Result, TableName, TableSchema, Timestamp, failpoint,
 };
 use rowferry_state::TableState;
 use std::cmp::Ordering;
@@ -47,7 +49,7 @@ enum Done {
     Applied(Box<dyn Applier>, Box<Result<Outcome>>),
     Settled(u64, Result<()>),
     Started(Box<Worker>, copy::Started),
-    Copied(Box<Worker>, TableName, usize, Result<Replaced>),
+    Copied(Box<Worker>, TableName, usize, Result<Copied>),
     Finished(Box<Worker>, TableName, Result<Vec<Finding>>),
 }
 
@@ -109,6 +111,8 @@ struct Stream<'a> {
     /// Numbers the waits for that; only the last one counts.
     settling: u64,
     last_position_write: Instant,
+    /// Dead letters that are settled once the open transaction is committed.
+    overtaken: Vec<Settled>,
     /// Until then somebody waits for the position.
     hurry_until: Option<Instant>,
     copy: copy::Copying,
@@ -143,6 +147,7 @@ pub(super) async fn run(
     };
     let log = Log { source: env.source.clone(), from: start.position.clone(), tables: logged, followed };
     let mut reader = ReaderTask::spawn(log, queue, confirmed).await?;
+    failpoint!("read.opened");
     env.board.figures().applied = Some(start.position.clone());
     let result = stream.turn(&mut reader, &mut stop, requests).await;
     let result = stream.close(result).await;
@@ -183,6 +188,7 @@ impl<'a> Stream<'a> {
             settled: false,
             settling: 0,
             last_position_write: Instant::now(),
+            overtaken: Vec::new(),
             hurry_until: None,
             copy: copy::Copying::default(),
         })
@@ -229,6 +235,7 @@ impl<'a> Stream<'a> {
                 chunk = reader.chunks.recv(), if room => {
                     self.env.board.figures().heard_us = Some(now_us());
                     self.events.extend(chunk.unwrap_or_else(|| Err(ReaderTask::closed()))?);
+                    failpoint!("batch.received");
                 }
                 _ = catalog.tick() => {
                     self.weigh_log().await?;
@@ -340,7 +347,13 @@ impl<'a> Stream<'a> {
             && let Some(applier) = self.applier.take()
         {
             match self.next_work(copies_wait) {
-                Some(work) => self.start_apply(applier, work),
+                Some(work) => {
+                    match work.end.is_some() {
+                        true => failpoint!("batch.whole"),
+                        false => failpoint!("batch.part"),
+                    }
+                    self.start_apply(applier, work);
+                }
                 None => self.applier = Some(applier),
             }
         }
@@ -403,9 +416,9 @@ impl<'a> Stream<'a> {
         match done {
             Done::Applied(applier, outcome) => {
                 let outcome = (*outcome)?;
+                failpoint!("batch.applied");
                 self.applier = Some(applier);
-                self.applied(outcome);
-                Ok(())
+                self.applied(outcome).await
             }
             Done::Settled(number, result) => {
                 self.settled |= number == self.settling;
@@ -415,7 +428,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn applied(&mut self, outcome: Outcome) {
+    async fn applied(&mut self, outcome: Outcome) -> Result<()> {
         let mut changes = 0;
         {
             let mut lives = self.env.lives.lock();
@@ -425,8 +438,10 @@ impl<'a> Stream<'a> {
                 changes += rows;
             }
         }
-        for letter in &outcome.dead_letters {
-            tracing::warn!(table = %letter.change.table.name, reason = %letter.reason, "row let go as a dead letter");
+        outcome.letters.iter().for_each(Letter::log);
+        self.overtaken.extend(outcome.overtaken);
+        if outcome.position.is_some() {
+            self.settle_letters().await?;
         }
         for (table, keys) in &outcome.again {
             tracing::info!(table = %table.name, keys = keys.len(), "rows to read again from the source");
@@ -443,6 +458,20 @@ impl<'a> Stream<'a> {
             figures.applied = Some(position.clone());
             self.checkpointer.applied(AppliedTo { position, committed_at: outcome.committed_at });
         }
+        Ok(())
+    }
+
+    /// What was committed has brought rows up to date that were let go before.
+    async fn settle_letters(&mut self) -> Result<()> {
+        for Settled { table, rows, below } in std::mem::take(&mut self.overtaken) {
+            let Some(name) = self.env.lives.name_of(&table) else { continue };
+            let keys = match &rows {
+                Rows::All => None,
+                Rows::Keys(keys) => Some(keys.as_slice()),
+            };
+            self.env.lives.letters.settle(&name.to_string(), keys, below).await?;
+        }
+        Ok(())
     }
 
     /// Whether the target holds everything up to there. A position that is not one of this source is not passed.
@@ -498,7 +527,7 @@ impl<'a> Stream<'a> {
                 Some(Ok(Done::Applied(applier, outcome))) => {
                     let outcome = (*outcome)?;
                     self.applier = Some(applier);
-                    self.applied(outcome);
+                    self.applied(outcome).await?;
                 }
                 Some(_) => {}
                 None => return Ok(()),
@@ -510,15 +539,14 @@ impl<'a> Stream<'a> {
             && let Some(work) = self.filling.take_whole()
         {
             let outcome = apply(&mut *applier, work, &self.env.lives, &*self.env.source, self.catalog_version).await?;
-            self.applied(outcome);
+            self.applied(outcome).await?;
         } else if self.target_open {
             applier.rollback().await?;
         }
         Ok(())
     }
 
-    /// Ends the jobs, writes what there is to write. A state that cannot be written is why, whatever else came of it: the
-    /// reader ends with it, too.
+    /// Ends the jobs, writes what there is to write. The first error counts, after one of the checkpoints.
     async fn close(mut self, result: Result<()>) -> Result<()> {
         self.jobs.shutdown().await;
         self.env.lives.give_slices_up();
@@ -527,7 +555,8 @@ impl<'a> Stream<'a> {
         for name in names {
             saved = saved.and(self.env.lives.save(&name).await);
         }
-        let closed = self.checkpointer.close().await;
-        closed.and(saved).and(result)
+        // Where it has failed, its own error says why: what the loop saw is that it ended.
+        let closed = self.checkpointer.close().await.map_err(|error| error.within("write the checkpoint"));
+        closed.and(result).and(saved)
     }
 }

@@ -7,6 +7,10 @@ use crate::{
     Store, TableRecord,
 };
 
+/// Kinds of keys.
+const LETTER: &str = "letter";
+const NEXT_LETTER: &str = "next_letter";
+
 /// One pipeline's part of a store. Nothing is durable before [`Store::sync`].
 #[derive(Debug, Clone)]
 pub struct Pipeline {
@@ -101,7 +105,8 @@ impl Pipeline {
 
     /// What was asked for, oldest first, each with its id.
     pub fn requests(&self) -> Result<Vec<(u64, RequestRecord)>> {
-        self.numbered("request", None, usize::MAX)
+        let records = self.store.scan(&prefix(&["request", &self.name]))?;
+        records.iter().map(|(key, value)| Ok((self.id_of(key)?, self.decode(value)?))).collect()
     }
 
     /// Adds a request.
@@ -114,27 +119,47 @@ impl Pipeline {
         self.store.remove(&numbered(&["request", &self.name], id))
     }
 
-    /// Dead letters with ids above `after`, oldest first, at most `limit`.
-    pub fn dead_letters(&self, after: Option<u64>, limit: usize) -> Result<Vec<(u64, DeadLetterRecord)>> {
-        self.numbered("letter", after, limit)
-    }
-
-    /// Adds a dead letter; `false` and nothing is written if there are `max` already.
-    pub fn push_dead_letter(&self, record: &DeadLetterRecord, max: u64) -> Result<bool> {
-        if self.dead_letter_count()? >= max {
-            return Ok(false);
+    /// Calls `visit` for each dead letter with an id above `after`, oldest first, until it says no. Holds one of them at a time.
+    pub fn visit_dead_letters(
+        &self,
+        after: Option<u64>,
+        mut visit: impl FnMut(u64, DeadLetterRecord) -> bool,
+    ) -> Result<()> {
+        let first = after.map_or(0, |after| after.saturating_add(1));
+        for entry in self.store.scan_from(&prefix(&[LETTER, &self.name]), &numbered(&[LETTER, &self.name], first)) {
+            let (key, value) = entry?;
+            if !visit(self.id_of(&key)?, self.decode(&value)?) {
+                break;
+            }
         }
-        self.push("letter", record).map(|()| true)
+        Ok(())
     }
 
-    /// How many dead letters there are.
-    pub fn dead_letter_count(&self) -> Result<u64> {
-        Ok(self.store.scan(&prefix(&["letter", &self.name]))?.len() as u64)
+    /// One dead letter, if it is there.
+    pub fn dead_letter(&self, id: u64) -> Result<Option<DeadLetterRecord>> {
+        self.read(&numbered(&[LETTER, &self.name], id))
     }
 
-    /// Removes a dead letter.
-    pub fn remove_dead_letter(&self, id: u64) -> Result<()> {
-        self.store.remove(&numbered(&["letter", &self.name], id))
+    /// The id of the next dead letter. None is given twice.
+    pub fn next_dead_letter(&self) -> Result<u64> {
+        let stored = self.store.get(&prefix(&[NEXT_LETTER, &self.name]))?;
+        Ok(stored.and_then(|value| Some(u64::from_be_bytes(value.as_ref().try_into().ok()?))).unwrap_or(0))
+    }
+
+    /// Writes dead letters by their ids and removes others: all of it or nothing, also after a crash.
+    pub fn change_dead_letters(&self, put: &[(u64, DeadLetterRecord)], remove: &[u64]) -> Result<()> {
+        let mut batch = sled::Batch::default();
+        for id in remove {
+            batch.remove(numbered(&[LETTER, &self.name], *id));
+        }
+        for (id, record) in put {
+            batch.insert(numbered(&[LETTER, &self.name], *id), encode(record));
+        }
+        if let Some(last) = put.iter().map(|(id, _)| *id).max() {
+            let next = self.next_dead_letter()?.max(last + 1);
+            batch.insert(prefix(&[NEXT_LETTER, &self.name]), next.to_be_bytes().to_vec());
+        }
+        self.store.apply(batch)
     }
 
     fn push(&self, kind: &str, record: &impl Record) -> Result<()> {
@@ -143,17 +168,8 @@ impl Pipeline {
         self.store.put(&numbered(&parts, last.map_or(0, |last| last + 1)), encode(record))
     }
 
-    fn numbered<R: Record>(&self, kind: &str, after: Option<u64>, limit: usize) -> Result<Vec<(u64, R)>> {
-        let records = self.store.scan(&prefix(&[kind, &self.name]))?;
-        let read = |(key, value): &(sled::IVec, sled::IVec)| {
-            let id = number(key).ok_or_else(|| self.store.unreadable("a key is not one of rowferry's".into()))?;
-            Ok((id, self.decode(value)?))
-        };
-        let is_after = |entry: &Result<(u64, R)>| match entry {
-            Ok((id, _)) => after.is_none_or(|after| *id > after),
-            Err(_) => true,
-        };
-        records.iter().map(read).filter(is_after).take(limit).collect()
+    fn id_of(&self, key: &[u8]) -> Result<u64> {
+        number(key).ok_or_else(|| self.store.unreadable("a key is not one of rowferry's".into()))
     }
 
     fn read<R: Record>(&self, key: &[u8]) -> Result<Option<R>> {

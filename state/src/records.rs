@@ -72,7 +72,7 @@ pub struct TableRecord {
     pub rows_copied: u64,
     /// Changes applied from the log.
     pub rows_applied: u64,
-    /// Rows that the target refused.
+    /// Not used: dead letters are counted where they are kept.
     pub dead_letters: u64,
     /// Where the target's table comes from.
     pub at_target: AtTarget,
@@ -112,25 +112,65 @@ pub struct RequestRecord {
     pub detail: String,
 }
 
-/// A change that the target refused.
+/// A row that the target refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetterRecord {
     /// The table at the source.
     pub table: String,
-    /// The position that its batch reached.
+    /// The position that its batch reached; none where the row was read from the table.
     pub position: Option<String>,
     /// When it was refused (microseconds since 1970).
     pub at_us: i64,
     /// Why.
     pub reason: String,
-    /// Encoded key.
-    pub key: Vec<u8>,
-    /// insert, update or delete.
+    /// Encoded keys of the rows that have to come right before the letter is settled. None: it is about the whole table.
+    pub keys: Vec<Vec<u8>>,
+    /// insert, update, delete, truncate or copy.
     pub op: String,
-    /// Encoded row.
+    /// Encoded row; none where there is no row or it is too large to be kept.
     pub row: Vec<u8>,
     /// The form that the row follows.
     pub schema_json: String,
+    /// Its rows are being read again: it is settled once the table is in step.
+    pub queued: bool,
+}
+
+/// As the first version wrote it.
+#[derive(Debug, Serialize, Deserialize)]
+struct DeadLetterV1 {
+    table: String,
+    position: Option<String>,
+    at_us: i64,
+    reason: String,
+    key: Vec<u8>,
+    op: String,
+    row: Vec<u8>,
+    schema_json: String,
+}
+
+impl From<DeadLetterV1> for DeadLetterRecord {
+    fn from(old: DeadLetterV1) -> Self {
+        let DeadLetterV1 { table, position, at_us, reason, key, op, row, schema_json } = old;
+        let keys = if key.is_empty() { Vec::new() } else { vec![key] };
+        Self { table, position, at_us, reason, keys, op, row, schema_json, queued: false }
+    }
+}
+
+impl Record for DeadLetterRecord {
+    const VERSION: u16 = 2;
+    type Stored = Self;
+
+    fn to_stored(&self) -> Self {
+        self.clone()
+    }
+
+    fn read(version: u16, bytes: &[u8]) -> Option<Self> {
+        match version {
+            1 => payload(bytes).map(|old: DeadLetterV1| old.into()),
+            2 => payload(bytes),
+            _ => None,
+        }
+    }
 }
 
 /// A form that a table had in the log.
@@ -171,4 +211,25 @@ macro_rules! version_1 {
     )+};
 }
 
-version_1!(OriginRecord, CheckpointRecord, TableRecord, SliceRecord, RequestRecord, DeadLetterRecord, FormsRecord);
+version_1!(OriginRecord, CheckpointRecord, TableRecord, SliceRecord, RequestRecord, FormsRecord);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_letter_of_version_1_is_still_read() {
+        let old = DeadLetterV1 {
+            table: "public.t".into(),
+            position: Some("0/1".into()),
+            at_us: 7,
+            reason: "refused".into(),
+            key: vec![1],
+            op: "insert".into(),
+            row: vec![2, 3],
+            schema_json: "{}".into(),
+        };
+        let read = DeadLetterRecord::read(1, &bincode::serialize(&old).unwrap()).unwrap();
+        assert_eq!((&read, read.keys.as_slice(), read.queued), (&old.into(), &[vec![1]][..], false));
+    }
+}

@@ -115,6 +115,17 @@ impl Store {
         self.shared.db.scan_prefix(start).collect::<sled::Result<_>>().map_err(|error| self.failed("read", error))
     }
 
+    /// Entries that begin with `start`, from the key `first` on, as they are asked for.
+    pub(crate) fn scan_from(
+        &self,
+        start: &[u8],
+        first: &[u8],
+    ) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec)>> {
+        let (start, first) = (start.to_vec(), first.to_vec());
+        let entries = self.shared.db.range(first..).map(|entry| entry.map_err(|error| self.failed("read", error)));
+        entries.take_while(move |entry| entry.as_ref().map_or(true, |(key, _)| key.starts_with(&start)))
+    }
+
     pub(crate) fn part(&self, key: &[u8], start: &[u8]) -> Result<String> {
         part_after(key, start).ok_or_else(|| self.unreadable("a key is not one of rowferry's".into()))
     }

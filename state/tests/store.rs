@@ -35,10 +35,11 @@ fn letter(key: u8) -> DeadLetterRecord {
         position: None,
         at_us: 0,
         reason: "refused".into(),
-        key: vec![key],
+        keys: vec![vec![key]],
         op: "insert".into(),
         row: vec![1, 2],
         schema_json: "{}".into(),
+        queued: false,
     }
 }
 
@@ -85,7 +86,7 @@ fn a_table_written_anew_loses_its_slices_and_no_other_s() {
 }
 
 #[test]
-fn requests_and_dead_letters_keep_their_order_and_their_bound() {
+fn requests_keep_their_order() {
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path()).unwrap().pipeline("shop").unwrap();
     let request =
@@ -99,12 +100,40 @@ fn requests_and_dead_letters_keep_their_order_and_their_bound() {
     state.push_request(&request("d")).unwrap();
     let left: Vec<_> = state.requests().unwrap().into_iter().map(|(_, request)| request).collect();
     assert_eq!(left, ["b", "c", "d"].map(request));
+}
 
-    assert!(state.push_dead_letter(&letter(1), 2).unwrap() && state.push_dead_letter(&letter(2), 2).unwrap());
-    assert!(!state.push_dead_letter(&letter(3), 2).unwrap(), "one more than may be kept");
-    let letters = state.dead_letters(None, 10).unwrap();
-    assert_eq!(letters.iter().map(|(_, letter)| letter.clone()).collect::<Vec<_>>(), [letter(1), letter(2)]);
-    assert_eq!(state.dead_letters(Some(letters[0].0), 10).unwrap().len(), 1);
+#[test]
+fn dead_letters_are_written_and_removed_together_and_no_id_comes_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let state = store.pipeline("shop").unwrap();
+    // Another pipeline whose name begins like it.
+    store.pipeline("shop2").unwrap().change_dead_letters(&[(7, letter(9))], &[]).unwrap();
+    let all = |after| {
+        let mut found = Vec::new();
+        state.visit_dead_letters(after, |id, letter| {
+            found.push((id, letter));
+            true
+        })?;
+        Ok::<_, rowferry_state::Error>(found)
+    };
+    assert_eq!(state.next_dead_letter().unwrap(), 0);
+    state.change_dead_letters(&[(0, letter(1)), (1, letter(2)), (256, letter(3))], &[]).unwrap();
+    assert_eq!(all(None).unwrap(), [(0, letter(1)), (1, letter(2)), (256, letter(3))]);
+    assert_eq!(all(Some(1)).unwrap(), [(256, letter(3))]);
+    state.change_dead_letters(&[(1, letter(4))], &[0, 256]).unwrap();
+    assert_eq!(all(None).unwrap(), [(1, letter(4))]);
+    assert_eq!((state.dead_letter(1).unwrap(), state.dead_letter(256).unwrap()), (Some(letter(4)), None));
+    assert_eq!(state.next_dead_letter().unwrap(), 257, "the id of a letter that is gone is not given again");
+    let mut seen = 0;
+    state.change_dead_letters(&[(300, letter(5))], &[]).unwrap();
+    state
+        .visit_dead_letters(None, |_, _| {
+            seen += 1;
+            false
+        })
+        .unwrap();
+    assert_eq!(seen, 1, "a visit ends when it is told to");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! net change of each row, and hands [`Batch`]es to an [`Applier`]. Whole tables travel beside that way, as
 //! [`Block`]s of a [`Range`] that a [`TableReader`] reads and an [`Applier`] replaces.
 //!
-//! This crate deliberately holds no I/O, no configuration and no database's name beyond [`Dialect`].
+//! This crate deliberately holds no I/O (the failpoints of debug builds apart), no configuration and no database's name beyond [`Dialect`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -13,6 +13,8 @@ mod block;
 mod canonical;
 mod error;
 mod event;
+#[cfg(debug_assertions)]
+pub mod failpoint;
 mod finding;
 mod position;
 mod range;
@@ -21,6 +23,16 @@ mod schema;
 mod source;
 mod target;
 mod widening;
+
+/// Passes the failpoint of this name: the function around it returns an error, or the process ends, where a test asks for that.
+/// A release build has nothing of it.
+#[macro_export]
+macro_rules! failpoint {
+    ($name:literal) => {{
+        #[cfg(debug_assertions)]
+        $crate::failpoint::pass($name)?;
+    }};
+}
 
 pub use batch::{Applied, Batch, PartialUpdate, Replaced, Step, TableRows};
 pub use block::{Block, BlockStream, decode_copy_row, encode_copy_cell};

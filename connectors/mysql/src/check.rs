@@ -1,12 +1,13 @@
 //! What stands in the way at a source, and the statement that mends it.
 
-use crate::catalog::{self, Entry, Which, query_text};
+mod tables;
+
+use crate::catalog::{Which, query_text};
 use crate::connection::{Flavor, Server};
-use crate::kind::Kind;
 use crate::status::{Origin, variable};
+use crate::zero_dates::ZeroDates;
 use mysql_async::Conn;
 use rowferry_api::{Finding, Result, SourceTable};
-use std::collections::HashSet;
 
 /// Less log than this is gone before somebody has slept.
 const LEAST_RETENTION_SECONDS: u64 = 24 * 3600;
@@ -17,6 +18,7 @@ pub(crate) async fn check(
     server: Server,
     origin: &Origin,
     server_id: u32,
+    zero_dates: &ZeroDates,
     tables: &[SourceTable],
     which: &Which<'_>,
 ) -> Result<Vec<Finding>> {
@@ -25,13 +27,9 @@ pub(crate) async fn check(
     findings.extend(retention(conn, server).await?);
     findings.extend(rights(conn, server).await?);
     findings.extend(server_ids(conn, server, server_id).await?);
-    let entries = catalog::entries(conn, server, which).await?;
-    let names: HashSet<_> = tables.iter().map(|table| &table.schema.name).collect();
-    findings.extend(entries.iter().filter(|entry| names.contains(&entry.table.schema.name)).flat_map(table));
-    findings.extend(tables.iter().filter_map(keyless));
-    if !logs_cascades(server) {
-        findings.extend(tables.iter().filter_map(cascades));
-    }
+    findings.extend(packet_size(conn).await?);
+    findings.push(sql_mode(conn, zero_dates, tables).await?);
+    findings.extend(tables::check(conn, server, tables, which).await?);
     Ok(findings)
 }
 
@@ -219,69 +217,40 @@ async fn server_ids(conn: &mut Conn, server: Server, ours: u32) -> Result<Vec<Fi
     })
 }
 
-/// From 9.6 on MySQL cascades above its storage engines, and so into the log.
-fn logs_cascades(server: Server) -> bool {
-    server.is_mysql(9, 6)
-}
-
-fn keyless(table: &SourceTable) -> Option<Finding> {
-    let name = &table.schema.name;
-    table.schema.key.is_empty().then(|| {
-        Finding::blocked(
-            format!("table {name}"),
-            "it has no primary key and no unique index over columns that are NOT NULL",
-            format!(
-                "ALTER TABLE {} ADD PRIMARY KEY (...); or name `key` columns for it; or leave it out with \"!{name}\"",
-                crate::connection::quote_table(name)
-            ),
+/// Neither a SELECT's rows nor the log's events are held to it: both reads bring a limit of their own.
+async fn packet_size(conn: &mut Conn) -> Result<Option<Finding>> {
+    let bytes = variable(conn, "max_allowed_packet").await?;
+    Ok(bytes.map(|bytes| {
+        Finding::ok(
+            "source max_allowed_packet",
+            format!("{bytes} bytes: a limit of what is written there, not of what is read"),
         )
-    })
+    }))
 }
 
-/// What a foreign key does to rows by itself is done inside InnoDB, and in no log.
-fn cascades(table: &SourceTable) -> Option<Finding> {
-    let acts =
-        |actions: &str| actions.contains("CASCADE") || actions.contains("SET NULL") || actions.contains("SET DEFAULT");
-    let keys: Vec<&str> =
-        table.schema.foreign_keys.iter().filter(|key| acts(&key.actions)).map(|key| key.name.as_str()).collect();
-    let name = &table.schema.name;
-    (!keys.is_empty()).then(|| {
-        Finding::warning(
-            format!("table {name}"),
-            format!(
-                "what its foreign key {} does to its rows by itself (ON DELETE or ON UPDATE) is not in the server's log, so those \
-                 changes are not carried",
-                keys.join(", ")
-            ),
-            Some(format!(
-                "Have the application delete and update those rows itself, or run `rowferry verify --table {name} --repair` from \
-                 time to time."
-            )),
-        )
-    })
-}
-
-fn table(entry: &Entry) -> Vec<Finding> {
-    let schema = &entry.table.schema;
-    let name = &schema.name;
-    let subject = format!("table {name}");
-    let mut findings = Vec::new();
-    for column in schema.columns.iter().filter(|column| Kind::parse(&column.native).is_none()) {
-        findings.push(Finding::blocked(
-            subject.clone(),
-            format!("column {} is of the type {}, which is not known", column.name, column.native),
-            format!("Leave it out: [pipeline.NAME.table.\"{name}\"] columns = [\"!{}\"]", column.name),
-        ));
+/// A server that takes dates which are none hands them on, and most targets cannot hold them.
+async fn sql_mode(conn: &mut Conn, zero_dates: &ZeroDates, tables: &[SourceTable]) -> Result<Finding> {
+    let subject = "source sql_mode";
+    let mode = variable(conn, "sql_mode").await?.unwrap_or_default();
+    let has = |name: &str| mode.split(',').any(|part| part == name);
+    let is_strict = has("STRICT_TRANS_TABLES") || has("STRICT_ALL_TABLES");
+    if is_strict && has("NO_ZERO_DATE") && has("NO_ZERO_IN_DATE") && !has("ALLOW_INVALID_DATES") {
+        return Ok(Finding::ok(subject, "dates are checked where sessions keep it"));
     }
-    if !matches!(entry.engine.as_str(), "InnoDB" | "XtraDB" | "ROCKSDB" | "TokuDB") {
-        findings.push(Finding::warning(
-            subject,
-            format!(
-                "its engine {} has no transactions: a reader of the target may see a statement's rows one by one",
-                entry.engine
-            ),
-            Some(format!("ALTER TABLE {} ENGINE = InnoDB;", crate::connection::quote_table(name))),
-        ));
+    let columns = zero_dates.undeclared(tables);
+    if columns.is_empty() {
+        return Ok(Finding::ok(subject, "no column of dates without a declared policy"));
     }
-    findings
+    const SHOWN: usize = 5;
+    let more = if columns.len() > SHOWN { format!(" and {} more", columns.len() - SHOWN) } else { String::new() };
+    let shown = columns[..columns.len().min(SHOWN)].join(", ");
+    Ok(Finding::warning(
+        subject,
+        format!(
+            "the server takes dates such as 0000-00-00, and a row with one stops a target that has no such day: {shown}{more}"
+        ),
+        Some(
+            "Declare what becomes of them in the source's options: zero_dates = \"null\", \"text\" or \"halt\".".into(),
+        ),
+    ))
 }

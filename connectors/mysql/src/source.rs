@@ -176,7 +176,8 @@ impl Source for MysqlSource {
     async fn check(&self, tables: &[SourceTable]) -> Result<Vec<Finding>> {
         let mut asked = self.ask().await?;
         let (conn, server, origin) = asked.parts();
-        let findings = check::check(conn, server, origin, self.server_id, tables, &self.which()).await;
+        let findings =
+            check::check(conn, server, origin, self.server_id, &self.zero_dates, tables, &self.which()).await;
         asked.done(findings)
     }
 

@@ -27,7 +27,7 @@ use async_trait::async_trait;
 use reader::TargetReader;
 use rowferry_api::{
     Applier, Capabilities, Error, ErrorKind, Finding, HeldPosition, Identity, Position, Result, TableName, TableReader,
-    TableSchema, Target,
+    TableSchema, Target, failpoint,
 };
 use session::Session;
 use std::collections::HashSet;
@@ -110,6 +110,7 @@ impl Target for MysqlTarget {
     async fn prepare(&self, pipeline: &str, source: &Identity, position: &Position, anew: bool) -> Result<Identity> {
         let mut session = self.session().await?;
         positions::create(&mut session).await?;
+        failpoint!("mysql.prepared");
         positions::start(&mut session, &self.own_name(pipeline), source, position, anew).await?;
         positions::identity(&mut session).await?.ok_or_else(|| {
             Error::new(ErrorKind::Other, "read the target's identity: rowferry.identity is empty")

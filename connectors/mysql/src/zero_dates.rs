@@ -3,7 +3,7 @@
 //! What becomes of them is declared: `halt` hands them on as they are, and a target that cannot hold one refuses the row;
 //! `null` makes them NULL, counted by column in the log; `text` makes the whole column text at the target.
 
-use rowferry_api::{Column, Error, ErrorKind, Result, TableName, TableSchema, Type};
+use rowferry_api::{Column, Error, ErrorKind, Result, SourceTable, TableName, TableSchema, Type};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,8 @@ pub(crate) enum Policy {
 /// The policies, and how often NULL took a value's place.
 #[derive(Debug)]
 pub(crate) struct ZeroDates {
-    usual: Policy,
+    /// `None`: none was declared, which is [`Policy::Halt`].
+    usual: Option<Policy>,
     /// By `database.table.column`.
     columns: HashMap<String, Policy>,
     nulls: Mutex<HashMap<String, Arc<AtomicU64>>>,
@@ -31,14 +32,14 @@ pub(crate) struct ZeroDates {
 impl ZeroDates {
     /// Reads `halt`, or `null, shop.orders.sent_at=text`.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        let mut policies = Self { usual: Policy::Halt, columns: HashMap::new(), nulls: Mutex::default() };
+        let mut policies = Self { usual: None, columns: HashMap::new(), nulls: Mutex::default() };
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             match part.split_once('=') {
                 Some((column, policy)) if column.split('.').count() >= 3 => {
                     policies.columns.insert(column.trim().to_owned(), policy_of(policy.trim())?);
                 }
                 Some(_) => return Err(malformed(part)),
-                None => policies.usual = policy_of(part)?,
+                None => policies.usual = Some(policy_of(part)?),
             }
         }
         Ok(policies)
@@ -46,11 +47,22 @@ impl ZeroDates {
 
     /// What holds for a column; `None` if it is of a type without such dates.
     pub(crate) fn policy(&self, table: &TableName, column: &Column) -> Option<Policy> {
-        let base = column.native.split(['(', ' ']).next().unwrap_or_default();
-        if !matches!(base, "date" | "datetime" | "timestamp") {
-            return None;
-        }
-        Some(self.columns.get(&format!("{table}.{}", column.name)).copied().unwrap_or(self.usual))
+        is_of_dates(column).then(|| self.declared(table, column).unwrap_or(Policy::Halt))
+    }
+
+    fn declared(&self, table: &TableName, column: &Column) -> Option<Policy> {
+        self.columns.get(&format!("{table}.{}", column.name)).copied().or(self.usual)
+    }
+
+    /// Columns of dates, as `database.table.column`, of which nothing is declared.
+    pub(crate) fn undeclared(&self, tables: &[SourceTable]) -> Vec<String> {
+        let of_table = |table: &SourceTable| {
+            let name = table.schema.name.clone();
+            let columns = table.schema.columns.iter().filter(|column| is_of_dates(column));
+            let bare = columns.filter(|column| self.declared(&name, column).is_none());
+            bare.map(|column| format!("{name}.{}", column.name)).collect::<Vec<_>>()
+        };
+        tables.iter().flat_map(of_table).collect()
     }
 
     /// Gives the columns the types and forms that their policies ask for.
@@ -112,6 +124,11 @@ fn is_none(text: &[u8]) -> bool {
     text.len() >= 10 && (&text[5..7] == b"00" || &text[8..10] == b"00")
 }
 
+fn is_of_dates(column: &Column) -> bool {
+    let base = column.native.split(['(', ' ']).next().unwrap_or_default();
+    matches!(base, "date" | "datetime" | "timestamp")
+}
+
 fn policy_of(text: &str) -> Result<Policy> {
     match text {
         "halt" => Ok(Policy::Halt),
@@ -143,9 +160,9 @@ mod tests {
     #[test]
     fn policies_are_read() {
         let read = ZeroDates::parse("null, shop.orders.sent=text").unwrap();
-        assert_eq!(read.usual, Policy::Null);
+        assert_eq!(read.usual, Some(Policy::Null));
         assert_eq!(read.columns["shop.orders.sent"], Policy::Text);
-        assert_eq!(ZeroDates::parse("").unwrap().usual, Policy::Halt);
+        assert_eq!(ZeroDates::parse("").unwrap().usual, None);
         assert!(ZeroDates::parse("never").is_err());
         assert!(ZeroDates::parse("sent=null").is_err());
     }

@@ -3,7 +3,7 @@
 use crate::connection::{from_pg, quote_name, quote_table};
 use crate::log_reader::lost;
 use crate::lsn::Lsn;
-use rowferry_api::{Error, ErrorKind, Result, SourceTable, TableName};
+use rowferry_api::{Error, ErrorKind, Result, SourceTable, TableName, failpoint};
 use std::collections::HashSet;
 use tokio_postgres::{Client, Row};
 
@@ -157,7 +157,9 @@ pub(crate) async fn refuse_missing(client: &Client, name: &str, resume: Lsn) -> 
 /// made.
 pub(crate) async fn include(client: &Client, name: &str, tables: &[SourceTable]) -> Result<bool> {
     let Some(publication) = look(client, name).await? else {
-        return make(client, name, tables).await.map(|()| true);
+        make(client, name, tables).await?;
+        failpoint!("postgres.publication_made");
+        return Ok(true);
     };
     publication.refuse_unfit(name, tables)?;
     let missing: Vec<&SourceTable> =
@@ -167,6 +169,7 @@ pub(crate) async fn include(client: &Client, name: &str, tables: &[SourceTable])
     }
     let statement = format!("ALTER PUBLICATION {} ADD TABLE {}", quote_name(name), list(&missing));
     client.batch_execute(&statement).await.map_err(|error| failed(name, error))?;
+    failpoint!("postgres.publication_changed");
     // Another table that was added with it, or by another client meanwhile, may stand for one of them.
     let Some(publication) = look(client, name).await? else {
         return Err(Error::new(ErrorKind::Config, format!("use publication \"{name}\": it was dropped just now")));

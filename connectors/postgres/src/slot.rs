@@ -8,7 +8,7 @@ use crate::lsn::Lsn;
 use crate::publication::server_version;
 use crate::settle;
 pub(crate) use holder::{claim, explain as explain_holder, wait_until_free};
-use rowferry_api::{Error, ErrorKind, Result};
+use rowferry_api::{Error, ErrorKind, Result, failpoint};
 use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -136,7 +136,9 @@ pub(crate) async fn create(
             };
         }
     }
-    make(options, name).await
+    let start = make(options, name).await?;
+    failpoint!("postgres.slot_made");
+    Ok(start)
 }
 
 /// Whether the slot may start before the publication was made, by this process or by one that ended before it could move

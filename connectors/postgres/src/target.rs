@@ -17,7 +17,7 @@ use applier::PostgresApplier;
 use async_trait::async_trait;
 use rowferry_api::{
     Applier, Capabilities, Finding, HeldPosition, Identity, Position, Result, TableName, TableReader, TableSchema,
-    Target,
+    Target, failpoint,
 };
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -139,6 +139,7 @@ impl Target for PostgresTarget {
                 .await
                 .map_err(|error| from_pg("create rowferry's own table in the target", error))?;
         }
+        failpoint!("postgres.prepared");
         let action = if anew { "UPDATE SET source = EXCLUDED.source, position = EXCLUDED.position" } else { "NOTHING" };
         client
             .execute(

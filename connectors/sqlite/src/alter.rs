@@ -10,7 +10,7 @@ use crate::error::Explain;
 use crate::plan::Plan;
 use crate::types::{Affinity, Kind};
 use crate::writer::Writer;
-use rowferry_api::{Alteration, Cell, Column, Error, ErrorKind, Fill, Result, TableSchema};
+use rowferry_api::{Alteration, Cell, Column, Error, ErrorKind, Fill, Result, TableSchema, failpoint};
 use rusqlite::Connection;
 
 /// The new table until it takes its name.
@@ -30,13 +30,20 @@ pub(crate) fn alter(writer: &mut Writer, after: &TableSchema, alterations: &[Alt
         let actual = look.explain(|| format!("look at {}", after.name))?;
         actual.is_some_and(|actual| alterations.iter().any(|one| needs_rebuild(&actual, after, one)))
     };
-    if !rebuilds {
-        return writer.transaction(|writer| in_transaction(writer, after, alterations));
+    if rebuilds {
+        legacy(writer, 1)?;
     }
-    legacy(writer, 1)?;
-    let result = writer.transaction(|writer| in_transaction(writer, after, alterations));
-    legacy(writer, 0)?;
-    result
+    let result = writer.transaction(|writer| {
+        in_transaction(writer, after, alterations)?;
+        failpoint!("sqlite.alter");
+        Ok(())
+    });
+    if rebuilds {
+        legacy(writer, 0)?;
+    }
+    result?;
+    failpoint!("sqlite.altered");
+    Ok(())
 }
 
 fn in_transaction(writer: &mut Writer, after: &TableSchema, alterations: &[Alteration]) -> Result<()> {

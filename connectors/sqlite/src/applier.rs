@@ -6,7 +6,7 @@ use crate::{alter, apply, ddl, finish, positions, replace};
 use async_trait::async_trait;
 use rowferry_api::{
     Alteration, Applied, Applier, Batch, BlockStream, Created, Error, ErrorKind, Finding, Position, Range, Replaced,
-    Result, TableSchema,
+    Result, TableSchema, failpoint,
 };
 
 /// Writes for one pipeline.
@@ -52,7 +52,7 @@ impl Applier for SqliteApplier {
     async fn create(&mut self, table: &TableSchema) -> Result<Created> {
         self.refuse_open("create a table")?;
         let table = table.clone();
-        self.shared.with(move |writer| writer.transaction(|writer| ddl::create(writer, &table))).await
+        self.shared.with(move |writer| create(writer, &table)).await
     }
 
     async fn alter(&mut self, after: &TableSchema, alterations: &[Alteration]) -> Result<()> {
@@ -125,6 +125,16 @@ impl Applier for SqliteApplier {
     }
 }
 
+fn create(writer: &mut Writer, table: &TableSchema) -> Result<Created> {
+    let created = writer.transaction(|writer| {
+        let created = ddl::create(writer, table)?;
+        failpoint!("sqlite.create");
+        Ok(created)
+    })?;
+    failpoint!("sqlite.created");
+    Ok(created)
+}
+
 /// A batch that starts a transaction, and may end it.
 fn start(writer: &mut Writer, pipeline: &str, expected: Option<Position>, batch: &Batch) -> Result<Applied> {
     writer.begin()?;
@@ -152,10 +162,16 @@ fn go_on(writer: &mut Writer, pipeline: &str, batch: &Batch) -> Result<Applied> 
 }
 
 fn write(writer: &mut Writer, pipeline: &str, batch: &Batch) -> Result<Applied> {
+    failpoint!("sqlite.begun");
     let applied = apply::steps(writer, &batch.steps)?;
-    if let Some(end) = &batch.end {
-        positions::advance(&writer.connection, pipeline, end)?;
-        writer.commit()?;
+    match &batch.end {
+        Some(end) => {
+            positions::advance(&writer.connection, pipeline, end)?;
+            failpoint!("sqlite.position");
+            writer.commit()?;
+            failpoint!("sqlite.committed");
+        }
+        None => failpoint!("sqlite.part"),
     }
     Ok(applied)
 }

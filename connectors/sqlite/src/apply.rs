@@ -3,7 +3,7 @@
 use crate::error::Explain;
 use crate::plan::Plan;
 use crate::writer::Writer;
-use rowferry_api::{Applied, Cell, Error, ErrorKind, Key, PartialUpdate, Result, Row, Step, TableRows};
+use rowferry_api::{Applied, Cell, Error, ErrorKind, Key, PartialUpdate, Result, Row, Step, TableRows, failpoint};
 use rusqlite::{CachedStatement, Connection};
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ pub(crate) fn steps(writer: &mut Writer, steps: &[Step]) -> Result<Applied> {
                 }
             }
         }
+        failpoint!("sqlite.step");
     }
     Ok(applied)
 }

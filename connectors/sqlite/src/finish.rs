@@ -3,7 +3,7 @@
 use crate::catalog::{self, quoted, quoted_list};
 use crate::error::{Explain, failed};
 use crate::writer::Writer;
-use rowferry_api::{Error, ErrorKind, Finding, Index, Result, TableSchema};
+use rowferry_api::{Error, ErrorKind, Finding, Index, Result, TableSchema, failpoint};
 use rusqlite::{Connection, OptionalExtension};
 
 /// Builds the indexes that are missing; what SQLite cannot have is a finding. Each is a transaction of its own, so that
@@ -28,6 +28,7 @@ pub(crate) fn finish(writer: &mut Writer, table: &TableSchema) -> Result<Vec<Fin
             }
             Err(error) => return Err(error),
         }
+        failpoint!("sqlite.index");
     }
     findings.extend(missing_foreign_keys(&writer.connection, table)?);
     Ok(findings)

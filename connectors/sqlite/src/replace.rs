@@ -12,7 +12,7 @@ use crate::range::Order;
 use crate::writer::{Shared, Writer, run};
 use futures_util::StreamExt;
 use rowferry_api::{
-    Block, BlockStream, Cell, Error, ErrorKind, Key, Range, Replaced, Result, TableSchema, decode_copy_row,
+    Block, BlockStream, Cell, Error, ErrorKind, Key, Range, Replaced, Result, TableSchema, decode_copy_row, failpoint,
 };
 use rusqlite::{CachedStatement, Connection};
 use tokio::sync::mpsc;
@@ -38,7 +38,15 @@ pub(crate) async fn replace(
     let held = shared.hold().await?;
     let (feed, blocks) = mpsc::channel(BLOCKS_AHEAD);
     let (table, range) = (table.clone(), range.clone());
-    let written = run(held, move |writer| writer.transaction(|writer| write(writer, &table, &range, blocks)));
+    let written = run(held, move |writer| {
+        let replaced = writer.transaction(|writer| {
+            let replaced = write(writer, &table, &range, blocks)?;
+            failpoint!("sqlite.range");
+            Ok(replaced)
+        })?;
+        failpoint!("sqlite.range_committed");
+        Ok(replaced)
+    });
     let feeding = async move {
         while let Some(block) = next {
             if feed.send(Feed::Rows(block?)).await.is_err() {

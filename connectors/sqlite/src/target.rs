@@ -8,7 +8,7 @@ use crate::{check, open, positions};
 use async_trait::async_trait;
 use rowferry_api::{
     Applier, Capabilities, Error, ErrorKind, Finding, HeldPosition, Identity, Position, Result, TableName, TableReader,
-    TableSchema, Target,
+    TableSchema, Target, failpoint,
 };
 use rusqlite::Connection;
 use std::path::PathBuf;
@@ -97,6 +97,7 @@ impl Target for SqliteTarget {
             .with(move |writer| {
                 writer.transaction(|writer| {
                     positions::create(&writer.connection)?;
+                    failpoint!("sqlite.prepared");
                     positions::start(&writer.connection, &pipeline, &source, &position, anew)?;
                     positions::identity(&writer.connection)?
                         .ok_or_else(|| Error::new(ErrorKind::Other, "read the file's identity: there is none"))

@@ -8,7 +8,7 @@ use crate::pipeline::Env;
 use crate::pipeline::forms::{self, Chosen};
 use crate::pipeline::life::Life;
 use crate::pipeline::session::{self, PendingAlteration};
-use rowferry_api::{Error, ErrorKind, Result, TableName};
+use rowferry_api::{Error, ErrorKind, Result, TableName, failpoint};
 use rowferry_state::TableState;
 use std::collections::BTreeMap;
 
@@ -107,6 +107,7 @@ impl Stream<'_> {
         let form = self.env.lives.lock().get(&pending.table).map(|life| life.chosen.target.clone());
         let (Some(form), Some(applier)) = (form, self.applier.as_mut()) else { return Ok(()) };
         let what = crate::evolve::describe(&pending.alterations);
+        failpoint!("form.planned");
         if !pending.alterations.is_empty()
             && let Err(error) = applier.alter(&form, &pending.alterations).await
         {
@@ -127,6 +128,7 @@ impl Stream<'_> {
                 _ => Err(error),
             };
         }
+        failpoint!("form.taken");
         tracing::info!(table = %pending.table, "form changed: {what}");
         if let Some(life) = self.env.lives.lock().get_mut(&pending.table) {
             life.takes(life.chosen.source.schema.clone());
@@ -137,7 +139,9 @@ impl Stream<'_> {
             tracing::info!(table = %pending.table, "what rows hold now is known to the source only: copying again");
             self.restart(&pending.table, Some(high)).await?;
         }
-        self.reroute(&pending.table).await
+        self.reroute(&pending.table).await?;
+        failpoint!("form.kept");
+        Ok(())
     }
 
     /// A table whose name another one has taken: its rows are copied over those that are here.

@@ -2,12 +2,14 @@
 //! then.
 
 use super::{Done, Stream};
+use crate::config::OnBadRow;
+use crate::pipeline::letters::Letter;
 use crate::pipeline::life::{Life, Slice};
-use crate::pipeline::session::{self, RESYNC};
-use crate::pipeline::worker::Worker;
+use crate::pipeline::session::{self, REPLAY, RESYNC};
+use crate::pipeline::worker::{Copied, Worker};
 use crate::pipeline::{HURRY_SECONDS, Request};
 use rowferry_api::{
-    Created, Error, ErrorKind, Finding, Key, Position, Range, Replaced, Result, TableName, TableSchema,
+    Created, Error, ErrorKind, Finding, Key, Position, Range, Result, TableName, TableSchema, failpoint,
 };
 use rowferry_state::{AtTarget, TableState};
 use std::collections::{HashMap, HashSet};
@@ -126,6 +128,7 @@ impl Stream<'_> {
             let worker = self.free_worker().await?;
             if let Task::Start(name) = &task {
                 self.announce(name).await?;
+                failpoint!("slice.announced");
             }
             self.spawn(worker, task);
         }
@@ -173,8 +176,9 @@ impl Stream<'_> {
                 let slice = &mut life.slices[index];
                 slice.running = true;
                 let range = slice.range.clone();
+                let lets_go = life.chosen.config.on_bad_row == OnBadRow::DeadLetter;
                 self.jobs.spawn(async move {
-                    let result = worker.copy(&read, &target, &range, &board).await;
+                    let result = worker.copy(&read, &target, &range, lets_go, &board).await;
                     Done::Copied(Box::new(worker), name, index, result)
                 });
             }
@@ -219,6 +223,7 @@ impl Stream<'_> {
             Ok(started) => started,
             Err(error) => return self.table_failed(&name, error).await,
         };
+        failpoint!("slice.cut");
         {
             let mut lives = self.env.lives.lock();
             // It may have been halted or put off meanwhile: then it is started again in its time.
@@ -248,17 +253,23 @@ impl Stream<'_> {
             }
         }
         self.env.lives.save_anew(&name).await?;
+        failpoint!("slice.planned");
+        // All rows of it are read again now.
+        self.env.lives.letters.queue(&name.to_string(), None).await?;
         // From here on the log's changes pass; no range has been read yet, so none that was dropped is missed.
         self.router.open(&name, true);
         self.catalog_due = true;
         Ok(())
     }
 
-    async fn copied(&mut self, name: &TableName, index: usize, result: Result<Replaced>) -> Result<()> {
-        let replaced = match result {
-            Ok(replaced) => replaced,
+    async fn copied(&mut self, name: &TableName, index: usize, result: Result<Copied>) -> Result<()> {
+        let Copied { replaced, refused } = match result {
+            Ok(copied) => copied,
             Err(error) => return self.slice_failed(name, index, error).await,
         };
+        // Before the slice counts as done: a crash in between copies it again.
+        self.env.lives.letters.add(&refused, None).await?;
+        refused.iter().for_each(Letter::log);
         self.copy.tries.remove(&(name.clone(), index));
         let high = self.env.source.head().await?;
         if let Some(life) = self.env.lives.lock().get_mut(name)
@@ -272,7 +283,10 @@ impl Stream<'_> {
             self.dispatch_copies().await?;
         }
         self.evicted(name, &replaced.evicted).await?;
-        self.env.lives.save_slices(name, index..index + 1).await
+        failpoint!("slice.done");
+        self.env.lives.save_slices(name, index..index + 1).await?;
+        failpoint!("slice.kept");
+        Ok(())
     }
 
     async fn evicted(&mut self, name: &TableName, keys: &[Key]) -> Result<()> {
@@ -336,6 +350,7 @@ impl Stream<'_> {
         if let Some(life) = self.env.lives.lock().get_mut(name) {
             life.finished = true;
         }
+        failpoint!("table.finished");
         tracing::info!(table = %name, "in step");
         self.env.lives.save(name).await
     }
@@ -378,7 +393,9 @@ impl Stream<'_> {
             let is_consistent = self.env.lives.lock().get_mut(&name).filter(still).map(Life::streams).is_some();
             if is_consistent {
                 tracing::info!(table = %name, high = %high, "consistent");
+                failpoint!("table.consistent");
                 self.env.lives.save_anew(&name).await?;
+                self.env.lives.letters.settle_queued(&name.to_string()).await?;
             }
         }
         Ok(())
@@ -396,7 +413,10 @@ impl Stream<'_> {
             tracing::info!(table = %name, rows = life.rows_copied, high = %high, "copied, catching up");
             life.catches_up(high);
         }
-        self.env.lives.save(name).await
+        failpoint!("table.copied");
+        self.env.lives.save(name).await?;
+        failpoint!("table.catching_up");
+        Ok(())
     }
 
     /// Halts one table; the others go on.
@@ -468,11 +488,15 @@ impl Stream<'_> {
     pub(super) async fn take_stored_requests(&mut self) -> Result<()> {
         let requests = self.env.lives.read(|state| state.requests()).await?;
         let mut names = Vec::new();
-        for (_, request) in requests.iter().filter(|(_, request)| request.kind == RESYNC) {
-            let lives = self.env.lives.lock();
-            let table = request.table.clone().unwrap_or_default();
-            names.extend(lives.keys().find(|name| name.to_string() == table).cloned());
+        for (_, request) in &requests {
+            match request.kind.as_str() {
+                RESYNC => names.extend(self.known(request.table.as_deref().unwrap_or_default())),
+                REPLAY => names.extend(self.replay(&request.detail).await?),
+                _ => {}
+            }
         }
+        names.sort();
+        names.dedup();
         if !names.is_empty() {
             self.resync(&names).await?;
         }
@@ -480,6 +504,32 @@ impl Stream<'_> {
             self.env.lives.write(move |state| state.remove_request(id)).await?;
         }
         Ok(())
+    }
+
+    fn known(&self, table: &str) -> Option<TableName> {
+        self.env.lives.lock().keys().find(|name| name.to_string() == table).cloned()
+    }
+
+    /// Has the rows of dead letters read again from the source, so that nothing old is written over what is newer; returns
+    /// tables that have to be copied as a whole. Rows of a table that is not open wait until it is copied again.
+    async fn replay(&mut self, ids_json: &str) -> Result<Vec<TableName>> {
+        let malformed =
+            |error| Error::new(ErrorKind::Other, "read a stored request to replay dead letters").because(error);
+        let ids: Vec<u64> = serde_json::from_str(ids_json).map_err(|error: serde_json::Error| malformed(error))?;
+        let mut whole = Vec::new();
+        for (table, rows) in self.env.lives.letters.to_read(&ids).await? {
+            let Some(name) = self.known(&table) else {
+                tracing::warn!(table, "dead letters are not replayed: the table is not carried any more");
+                continue;
+            };
+            tracing::info!(table, rows = rows.keys.len(), whole = rows.whole, "rows of dead letters are read again");
+            if rows.whole {
+                whole.push(name);
+            } else {
+                self.evicted(&name, &rows.keys).await?;
+            }
+        }
+        Ok(whole)
     }
 
     /// Waits until no job writes rows.

@@ -140,6 +140,12 @@ impl Rowferry {
     /// Starts any command in the background.
     #[track_caller]
     pub fn spawn(&self, args: &[&str]) -> Running<'_> {
+        self.spawn_with(args, &[])
+    }
+
+    /// The same with more variables in its environment.
+    #[track_caller]
+    pub fn spawn_with(&self, args: &[&str], env: &[(&str, &str)]) -> Running<'_> {
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
         let stdout = self.path(&format!("{number}.out"));
         let stderr = self.path(&format!("{number}.err"));
@@ -149,6 +155,7 @@ impl Rowferry {
             .arg(self.path("rowferry.toml"))
             .current_dir(self.folder.path())
             .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .envs(env.iter().copied())
             .env_remove("ROWFERRY_LOG")
             .stdin(Stdio::null())
             .stdout(File::create(&stdout).expect("create a file"))

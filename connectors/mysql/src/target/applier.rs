@@ -8,7 +8,7 @@ use crate::connection::{ConnectOptions, quote_text};
 use async_trait::async_trait;
 use rowferry_api::{
     Alteration, Applied, Applier, Batch, BlockStream, Created, Error, ErrorKind, Finding, Key, Range, Replaced, Result,
-    Row, Step, TableName, TableRows, TableSchema,
+    Row, Step, TableName, TableRows, TableSchema, failpoint,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -102,6 +102,7 @@ impl MysqlApplier {
             let _: Vec<String> = self.session.query("wait for writers of an earlier process", lock).await?;
             self.locked = true;
         }
+        failpoint!("mysql.begun");
         Ok(())
     }
 
@@ -118,9 +119,14 @@ impl MysqlApplier {
                     }
                 }
             }
+            failpoint!("mysql.step");
         }
-        if let Some(end) = &batch.end {
-            self.move_position(end.as_str()).await?;
+        match &batch.end {
+            Some(end) => {
+                self.move_position(end.as_str()).await?;
+                failpoint!("mysql.position");
+            }
+            None => failpoint!("mysql.part"),
         }
         Ok(applied)
     }
@@ -215,7 +221,9 @@ impl MysqlApplier {
 
     async fn commit(&mut self, was_open: bool) -> Result<()> {
         self.open = false;
-        self.run("COMMIT").await.map_err(|error| if was_open { lost(error) } else { error })
+        self.run("COMMIT").await.map_err(|error| if was_open { lost(error) } else { error })?;
+        failpoint!("mysql.committed");
+        Ok(())
     }
 
     /// Undoes this call's changes. The error says whether an open transaction is still there.

@@ -11,6 +11,7 @@ use crate::kind::Kind;
 use crate::native::in_definition;
 use rowferry_api::{
     Alteration, Cell, Column, Created, Dialect, Error, ErrorKind, Fill, Finding, Index, Result, TableName, TableSchema,
+    failpoint,
 };
 
 /// Makes a table with its key, or finds that the one there fits.
@@ -22,13 +23,16 @@ pub(super) async fn create(session: &mut Session, form: &TableSchema) -> Result<
         return Ok(if any.is_some() { Created::Filled } else { Created::Empty });
     }
     create_database(session, &context, &form.name.schema).await?;
+    failpoint!("mysql.create");
     let mut spare = Spare::default();
     loop {
         match session.run(&context, create_table(form, session, spare)).await {
-            Ok(_) => return Ok(Created::New),
+            Ok(_) => break,
             Err(error) => spare = spare_more(spare, &error).ok_or_else(|| as_schema(error))?,
         }
     }
+    failpoint!("mysql.created");
+    Ok(Created::New)
 }
 
 /// Without the look the statement would ask for a right that is not needed where the database is there.
@@ -152,8 +156,10 @@ pub(super) async fn alter(session: &mut Session, form: &TableSchema, alterations
         };
         for statement in statements(session, form, &have, alteration).await? {
             session.run(&context, statement).await.map_err(as_schema)?;
+            failpoint!("mysql.alter");
         }
     }
+    failpoint!("mysql.altered");
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use super::session::Session;
 use super::types::index_bytes;
 use crate::connection::{quote_name, quote_table};
 use crate::kind::Kind;
-use rowferry_api::{Dialect, Error, ErrorKind, Finding, ForeignKey, Index, Result, TableSchema};
+use rowferry_api::{Dialect, Error, ErrorKind, Finding, ForeignKey, Index, Result, TableSchema, failpoint};
 
 pub(super) async fn finish(session: &mut Session, form: &TableSchema) -> Result<Vec<Finding>> {
     let Some(have) = look(session, &form.name).await? else {
@@ -27,6 +27,7 @@ pub(super) async fn finish(session: &mut Session, form: &TableSchema) -> Result<
                 findings.push(Finding::warning(format!("table {}", form.name), what, None));
             }
         }
+        failpoint!("mysql.index");
     }
     for key in &form.foreign_keys {
         if look(session, &key.references).await?.is_some() && !has_foreign_key(session, &form.name, &key.name).await? {

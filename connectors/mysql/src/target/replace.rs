@@ -10,7 +10,7 @@ use crate::connection::{quote_name, quote_text};
 use crate::keys;
 use crate::native::in_definition;
 use futures_util::StreamExt;
-use rowferry_api::{BlockStream, Cell, Error, ErrorKind, Key, Range, Replaced, Result, TableSchema};
+use rowferry_api::{BlockStream, Cell, Error, ErrorKind, Key, Range, Replaced, Result, TableSchema, failpoint};
 
 /// Locks the row that a pipeline's writers share and that its next process waits for.
 pub(super) fn lock_statement(pipeline: &str, how: &str) -> String {
@@ -50,7 +50,9 @@ pub(super) async fn replace(
     } else {
         staged(applier, &shape, &stage, range, rows, &mut replaced).await?;
     }
+    failpoint!("mysql.range");
     applier.run("COMMIT").await?;
+    failpoint!("mysql.range_committed");
     Ok(replaced)
 }
 

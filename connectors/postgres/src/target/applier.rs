@@ -9,7 +9,7 @@ use crate::connection::{ConnectOptions, from_pg, quote_name, quote_table};
 use async_trait::async_trait;
 use rowferry_api::{
     Alteration, Applied, Applier, Batch, BlockStream, Created, Error, ErrorKind, Finding, Key, Range, Replaced, Result,
-    Row, Step, TableName, TableRows, TableSchema,
+    Row, Step, TableName, TableRows, TableSchema, failpoint,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -139,6 +139,7 @@ impl PostgresApplier {
             self.run(&statement).await?;
             self.locked = true;
         }
+        failpoint!("postgres.begun");
         Ok(())
     }
 
@@ -149,9 +150,14 @@ impl PostgresApplier {
                 Step::Rows(rows) => self.rows(rows, &mut applied).await?,
                 Step::Truncate(tables) => self.truncate(tables).await?,
             }
+            failpoint!("postgres.step");
         }
-        if let Some(end) = &batch.end {
-            self.move_position(end.as_str()).await?;
+        match &batch.end {
+            Some(end) => {
+                self.move_position(end.as_str()).await?;
+                failpoint!("postgres.position");
+            }
+            None => failpoint!("postgres.part"),
         }
         Ok(applied)
     }
@@ -297,7 +303,9 @@ impl PostgresApplier {
                 Err(Error::new(ErrorKind::Unreachable, what))
             }
             result => result,
-        }
+        }?;
+        failpoint!("postgres.committed");
+        Ok(())
     }
 
     async fn undo(&mut self, was_open: bool) {

@@ -5,7 +5,7 @@ use crate::connection::{from_pg, quote_name, quote_table, quote_text};
 use crate::publication::server_version;
 use rowferry_api::{
     Alteration, Column, Created, Dialect, Error, ErrorKind, Fill, Finding, ForeignKey, Index, Result, TableName,
-    TableSchema, TypeDef, TypeDefKind,
+    TableSchema, TypeDef, TypeDefKind, failpoint,
 };
 use tokio_postgres::{Client, GenericClient, Transaction};
 
@@ -89,7 +89,9 @@ pub(super) async fn create(client: &mut Client, form: &TableSchema) -> Result<Cr
             if error.kind() == ErrorKind::Other { Error::new(ErrorKind::Schema, error.to_string()) } else { error }
         })?;
     }
+    failpoint!("postgres.create");
     transaction.commit().await.map_err(|error| from_pg(context.as_str(), error))?;
+    failpoint!("postgres.created");
     Ok(Created::New)
 }
 
@@ -258,7 +260,10 @@ pub(super) async fn alter(client: &mut Client, form: &TableSchema, alterations: 
             if error.kind() == ErrorKind::Other { Error::new(ErrorKind::Schema, error.to_string()) } else { error }
         })?;
     }
-    transaction.commit().await.map_err(failed)
+    failpoint!("postgres.alter");
+    transaction.commit().await.map_err(failed)?;
+    failpoint!("postgres.altered");
+    Ok(())
 }
 
 /// Rows that are there take the fill; the default that stays is the column's own.
@@ -331,6 +336,7 @@ pub(super) async fn finish(client: &Client, form: &TableSchema, replica_role: bo
         if !exists(client, &form.name, &name).await? {
             findings.extend(attempt(client, form, &name, &statement).await?);
         }
+        failpoint!("postgres.index");
     }
     for key in &form.foreign_keys {
         if look(client, &key.references).await?.is_some() && !exists(client, &form.name, &key.name).await? {

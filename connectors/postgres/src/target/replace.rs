@@ -8,7 +8,7 @@ use super::rows::{Format, Shape, failed, list, put_line};
 use crate::connection::{from_pg, quote_name};
 use crate::keys::KeyFacts;
 use futures_util::StreamExt;
-use rowferry_api::{BlockStream, Cell, Error, ErrorKind, Key, Range, Replaced, Result, TableSchema};
+use rowferry_api::{BlockStream, Cell, Error, ErrorKind, Key, Range, Replaced, Result, TableSchema, failpoint};
 use tokio_postgres::Row;
 
 /// Rows from which the planner should know how many there are.
@@ -45,7 +45,9 @@ pub(super) async fn replace(
     } else {
         staged(applier, table, &shape, range, rows).await?
     };
+    failpoint!("postgres.range");
     applier.run("COMMIT").await?;
+    failpoint!("postgres.range_committed");
     Ok(replaced)
 }
 

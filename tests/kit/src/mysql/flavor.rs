@@ -37,7 +37,7 @@ pub enum Flavor {
 
 impl Flavor {
     /// The one that tests are to use: `ROWFERRY_MYSQL_SERVER`, else Debian's MariaDB.
-    pub(crate) fn from_env() -> Self {
+    pub fn from_env() -> Self {
         let name = std::env::var("ROWFERRY_MYSQL_SERVER").unwrap_or_default();
         if name.is_empty() {
             return Self::Mariadb(10, 11);
@@ -89,7 +89,7 @@ impl Flavor {
 
     /// The server's program on a data directory, and nothing else said.
     pub(super) fn server(self, data: &Path) -> Command {
-        let home = home();
+        let home = self.home();
         let mut command = match (self, &home) {
             (Self::Mysql(..=5, _), Some(home)) => {
                 let mut command = template::command(home.join("mysqld"));
@@ -132,7 +132,7 @@ impl Flavor {
         match self {
             Self::Mariadb(..) => self.bootstrap(data),
             Self::Mysql(..=5, _) => {
-                let home = home().expect("MySQL 5 is not in Debian: set ROWFERRY_MYSQL_HOME");
+                let home = self.home().expect("MySQL 5 is not in Debian: set ROWFERRY_MYSQL_HOME");
                 template::run(Command::new("/bin/cp").arg("-r").arg(home.join("data/mysql")).arg(data));
                 // The server's own identity: each makes its own.
                 fs::remove_file(data.join("auto.cnf")).expect("remove auto.cnf");
@@ -184,18 +184,20 @@ impl Flavor {
         })
     }
 
+    /// The root that a server of another system is unpacked in, or the folder of MySQL 5.6's program. It is of the kind that
+    /// the environment names; any other is an installed one.
+    fn home(self) -> Option<PathBuf> {
+        let named = std::env::var_os("ROWFERRY_MYSQL_HOME").filter(|home| !home.is_empty());
+        named.filter(|_| self == Self::from_env()).map(PathBuf::from)
+    }
+
     /// The folder of error messages, character sets and the system tables' SQL.
     fn share(self) -> PathBuf {
-        let usr = home().map_or(PathBuf::from("/usr"), |home| home.join("usr"));
+        let usr = self.home().map_or(PathBuf::from("/usr"), |home| home.join("usr"));
         let names = if self.is_mariadb() { ["share/mariadb", "share/mysql"] } else { ["share/mysql", "share"] };
         let found = names.iter().map(|name| usr.join(name)).find(|folder| folder.join("charsets").exists());
         found.unwrap_or_else(|| panic!("no {} with charsets in {usr:?}", names[0]))
     }
-}
-
-/// The root that a server of another system is unpacked in, or the folder of MySQL 5.6's program.
-fn home() -> Option<PathBuf> {
-    std::env::var_os("ROWFERRY_MYSQL_HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
 }
 
 /// A program for another libc than the machine's.
