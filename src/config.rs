@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A valid configuration.
 #[derive(Debug, Clone)]
@@ -48,6 +49,8 @@ pub struct PipelineConfig {
     pub slice_rows: u64,
     /// Bytes of log at the source that may wait while tables are copied.
     pub log_budget_bytes: u64,
+    /// An end that does not answer for so long is out of reach.
+    pub silence: Duration,
     defaults: TableConfig,
     table: BTreeMap<String, TableConfig>,
 }
@@ -194,6 +197,7 @@ fn valid_pipeline(
     let memory_bytes = typed.memory.map_or(64 << 20, |memory| size(&memory, LEAST_MEMORY_BYTES, problems));
     let log_budget_bytes = typed.log_budget.map_or(1 << 30, |budget| size(&budget, LEAST_LOG_BYTES, problems));
     let workers = typed.snapshot_workers.map_or(2, |workers| at_least_one(&workers, MOST_WORKERS, problems));
+    let silence_s = typed.silence_seconds.map_or(60, |seconds| at_least_one(&seconds, 3600, problems));
     let slice_rows = typed.slice_rows.map_or(100_000, |rows| at_least_one(&rows, u64::from(u32::MAX), problems));
     (problems.len() == before).then_some(())?;
     Some(PipelineConfig {
@@ -205,6 +209,7 @@ fn valid_pipeline(
         snapshot_workers: usize::try_from(workers).unwrap_or(1),
         slice_rows,
         log_budget_bytes,
+        silence: Duration::from_secs(silence_s),
         defaults,
         table,
     })

@@ -62,10 +62,10 @@ async fn kill(source: Kind, target: Kind) {
     let mut traffic = chaos.start(Status { binary: BINARY.into(), config: rowferry.path("rowferry.toml") });
     for kill in 0..kills {
         let mut running = rowferry.spawn_run();
-        // One in three comes some time after tables stream, the others whenever.
-        let lives_ms = if kill % 3 == 2 {
+        // One in two comes some time after tables stream, the others whenever.
+        let lives_ms = if kill % 2 == 1 {
             running.wait_streaming();
-            500 + random.below(1500)
+            1000 + random.below(2000)
         } else {
             30 + random.below(1200)
         };

@@ -28,7 +28,7 @@ on_postgres() (
     export ROWFERRY_PG_BIN=$1
     trap stop_servers EXIT
     start_both || exit 1
-    cargo test --locked --no-fail-fast -p rowferry --test cases --test cases_mysql || failed=1
+    cargo test --locked --no-fail-fast -p rowferry --test cases --test cases_mysql --test failover || failed=1
     cargo test --locked --no-fail-fast -p rowferry-postgres || failed=1
     exit $failed
 )

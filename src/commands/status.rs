@@ -10,6 +10,10 @@ use crate::pipeline::life::{blocking, now_us};
 use rowferry_api::{Error, ErrorKind};
 use rowferry_state::{Store, TableState};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Time for the source to say where its log ends.
+const HEAD_WITHIN: Duration = Duration::from_secs(2);
 
 /// The document that `status --json` prints.
 #[derive(Debug, Clone, Serialize, Deserialize, Default)]
@@ -110,7 +114,9 @@ pub(super) async fn of(env: &Env) -> PipelineStatus {
     let applied = env.board.figures().applied.clone();
     let running = env.board.figures().phase != crate::pipeline::board::Phase::Starting;
     if let (Some(applied), true) = (&applied, running) {
-        match env.source.head().await {
+        // A source that does not answer must not keep its status to itself.
+        let head = tokio::time::timeout(HEAD_WITHIN, env.source.head()).await;
+        match head.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unreachable, "it does not answer"))) {
             Ok(head) => env.board.figures().lag_bytes = env.source.distance_bytes(applied, &head),
             Err(error) => tracing::debug!(error = %error, "the source's head is not known"),
         }

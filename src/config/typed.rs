@@ -54,6 +54,9 @@ pub(super) struct Pipeline {
     /// of it; default "1GiB".
     #[schemars(with = "Option<String>")]
     pub log_budget: Option<Text>,
+    /// An end that does not answer for so many seconds is given up and connected to again; default 60.
+    #[schemars(with = "Option<u64>")]
+    pub silence_seconds: Option<Spanned<u64>>,
     /// What a change of a table's form does, unless the table says otherwise: evolve (default) or halt.
     pub on_schema_change: Option<OnSchemaChange>,
     /// What a row does that the target refuses, unless the table says otherwise: halt (default) or dead_letter.

@@ -18,6 +18,7 @@ pub mod forms;
 pub mod letters;
 pub mod life;
 mod overtaken;
+mod pulse;
 mod reader;
 mod route;
 pub mod session;
@@ -92,6 +93,11 @@ pub async fn run(
         let before = env.board.figures().applied.clone();
         let result = tokio::select! {
             result = stream::run(env, until, stop.clone(), requests) => result,
+            error = pulse::silent(env) => {
+                env.source.hang_up().await;
+                env.lives.give_slices_up();
+                Err(error)
+            }
             () = hard_stop(&mut stop, was_up) => Ok(()),
         };
         let Err(error) = result else {

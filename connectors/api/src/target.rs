@@ -25,6 +25,11 @@ pub trait Target: Send + Sync {
     /// Who this store is. Creates nothing; `None` if the store does not exist yet or was never written.
     async fn identity(&self) -> Result<Option<Identity>>;
 
+    /// Returns once the store has answered on a connection of its own, that waits for nothing else. A store in files is there.
+    async fn ping(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Looks at the store, rights and these tables (forms as they are to be here), and changes nothing.
     async fn check(&self, tables: &[TableSchema]) -> Result<Vec<Finding>>;
 

@@ -131,6 +131,12 @@ impl ConnectOptions {
         self.connect_as(opts.into()).await
     }
 
+    /// Connects, and says farewell.
+    pub(crate) async fn ping(&self) -> Result<()> {
+        let (conn, _) = self.connect_without_database().await?;
+        conn.disconnect().await.map_err(|error| from_mysql(format!("ask {} for an answer", self.describe()), error))
+    }
+
     async fn connect_as(&self, opts: Opts) -> Result<(Conn, Server)> {
         let context = || format!("connect to {}", self.describe());
         let attempt = |opts: Opts| async {

@@ -95,6 +95,10 @@ impl Target for MysqlTarget {
         positions::identity(&mut self.session().await?).await
     }
 
+    async fn ping(&self) -> Result<()> {
+        self.connect.ping().await
+    }
+
     async fn check(&self, tables: &[TableSchema]) -> Result<Vec<Finding>> {
         check::check(&mut self.session().await?, tables).await
     }

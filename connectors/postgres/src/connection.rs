@@ -20,7 +20,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Every session writes values the same way, so that the log, COPY, source and target agree on a value's text; and
 /// what a role or database has set for its people's sessions does not end or narrow ours.
-const SETTINGS: [(&str, &str); 16] = [
+const SETTINGS: [(&str, &str); 19] = [
     ("TimeZone", "UTC"),
     ("DateStyle", "ISO"),
     ("IntervalStyle", "postgres"),
@@ -38,6 +38,10 @@ const SETTINGS: [(&str, &str); 16] = [
     // A policy that would hide rows from us is an error, not a table with fewer rows.
     ("row_security", "off"),
     ("client_min_messages", "warning"),
+    // A client that is gone without a word holds locks, and the slot, until the server notices: in a minute, too.
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
     // The catalog's statements look expensive to the planner and are not: compiling them takes longer than they do.
     ("jit", "off"),
 ];

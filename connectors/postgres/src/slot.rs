@@ -5,6 +5,7 @@ mod holder;
 use crate::connection::{ConnectOptions, END_WITH_CLIENT, from_pg};
 use crate::log_reader::lost;
 use crate::lsn::Lsn;
+use crate::publication::server_version;
 use crate::settle;
 pub(crate) use holder::{claim, explain as explain_holder, wait_until_free};
 use rowferry_api::{Error, ErrorKind, Result, failpoint};
@@ -12,6 +13,8 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+/// Version 17: slots are known to standbys.
+const WITH_FAILOVER: i32 = 170_000;
 /// A slot that waits this long for old transactions says so.
 const SAY_AFTER: Duration = Duration::from_secs(10);
 /// And gives up after this long.
@@ -173,8 +176,13 @@ async fn make(options: &ConnectOptions, name: &str) -> Result<Lsn> {
     let limit = format!("SET statement_timeout = {}; {END_WITH_CLIENT}", GIVE_UP_AFTER.as_millis());
     client.batch_execute(&limit).await.map_err(failed)?;
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&name];
-    let made =
-        client.query_one("SELECT lsn::text FROM pg_create_logical_replication_slot($1, 'pgoutput')", &parameters);
+    // Standbys that synchronize slots keep a copy of it, so that a promoted one goes on with it.
+    let is_primary = "SELECT NOT pg_is_in_recovery()";
+    let can_fail_over = server_version(&client).await? >= WITH_FAILOVER
+        && client.query_one(is_primary, &[]).await.map_err(failed)?.get(0);
+    let more = if can_fail_over { ", failover => true" } else { "" };
+    let statement = format!("SELECT lsn::text FROM pg_create_logical_replication_slot($1, 'pgoutput'{more})");
+    let made = client.query_one(statement.as_str(), &parameters);
     tokio::pin!(made);
     let row = tokio::select! {
         row = &mut made => row,

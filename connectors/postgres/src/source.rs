@@ -151,6 +151,14 @@ impl Source for PostgresSource {
         timeline::refuse_branched(&self.connect, before, Lsn::try_from(resume)?).await
     }
 
+    async fn ping(&self) -> Result<()> {
+        self.connect.connect().await.map(drop)
+    }
+
+    async fn hang_up(&self) {
+        *self.client.lock().await = None;
+    }
+
     async fn check(&self, tables: &[SourceTable]) -> Result<Vec<Finding>> {
         let client = self.client().await?;
         let names: Vec<_> = tables.iter().map(|table| table.schema.name.clone()).collect();

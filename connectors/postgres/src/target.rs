@@ -103,6 +103,10 @@ impl Target for PostgresTarget {
         identity_of(&client).await.map(Some)
     }
 
+    async fn ping(&self) -> Result<()> {
+        self.connect.connect().await.map(drop)
+    }
+
     async fn check(&self, tables: &[TableSchema]) -> Result<Vec<Finding>> {
         fit::check(&self.connect.connect().await?, tables).await
     }

@@ -200,6 +200,40 @@ impl Postgres {
         assert!(pg_ctl(&self.own().folder, &["-w", "start"]), "start PostgreSQL again: {}", self.log());
     }
 
+    /// A standby of this server, which restarts for it; it follows, and keeps the slots that are meant for it (version 17 and
+    /// later). Private servers only.
+    pub fn standby(&self) -> Self {
+        self.stop();
+        let folder = std::env::temp_dir().join(format!("rowferry-pg-{}", unique()));
+        template::own_folder(&folder);
+        let mut own = Own { port: 0, watcher: watcher(&folder), folder };
+        let data = own.folder.join("data");
+        template::run(template::command("/bin/cp").arg("-a").arg(self.data_dir()).arg(&data));
+        template::run(template::command("/usr/bin/touch").arg(data.join("standby.signal")));
+        self.start_again();
+        let admin = self.url(SUPERUSER);
+        crate::database::block_on(async move {
+            let (client, connection) = tokio_postgres::connect(&admin, tokio_postgres::NoTls).await.expect("connect");
+            tokio::spawn(connection);
+            let slot = "SELECT pg_create_physical_replication_slot('standby', true)";
+            client.simple_query(slot).await.expect("create the standby's slot");
+        });
+        let primary = format!("host=127.0.0.1 port={} user={SUPERUSER} dbname={SUPERUSER}", self.port());
+        let options = Options::new()
+            .setting("primary_conninfo", &primary)
+            .setting("primary_slot_name", "standby")
+            .setting("hot_standby_feedback", "on")
+            .setting("sync_replication_slots", "on");
+        own.start(&options);
+        let base_url = format!("postgres://{SUPERUSER}@127.0.0.1:{}", own.port);
+        Self { base_url, url_suffix: String::new(), own: Some(own) }
+    }
+
+    /// Makes a standby a primary. Private servers only.
+    pub fn promote(&self) {
+        assert!(pg_ctl(&self.own().folder, &["-w", "promote"]), "promote: {}", self.log());
+    }
+
     fn own(&self) -> &Own {
         self.own.as_ref().expect("only for a server of our own: use Postgres::start, not the shared one")
     }

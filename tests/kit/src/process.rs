@@ -219,6 +219,11 @@ impl Running<'_> {
         ended
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("look at the process").is_some()
+    }
+
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("/bin/kill").args(["-s", name, &self.pid().to_string()]).status();

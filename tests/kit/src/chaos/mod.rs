@@ -46,7 +46,7 @@ impl Plan {
     /// Three sessions without an end, one large transaction of 20,000 rows in 150.
     pub fn new(seed: u64) -> Self {
         let (large_every, large_rows) = (150, 20_000);
-        Self { seed, writers: 3, transactions: u64::MAX, large_every, large_rows, ddl_every: 60, pause_ms: 3 }
+        Self { seed, writers: 3, transactions: u64::MAX, large_every, large_rows, ddl_every: 60, pause_ms: 8 }
     }
 }
 
@@ -165,6 +165,22 @@ impl Chaos {
             assert!(Instant::now() < until, "the target does not catch up: {ends:?}, {:?}", status.look());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// What each session has written so far, as the source has it; waits for a source that is just starting.
+    pub async fn written(&self) -> Vec<i64> {
+        loop {
+            match reader::ticks(&self.source, "").await {
+                Ok(ticks) => return ticks,
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    /// Whether the target holds that much by now.
+    pub async fn holds(&self, written: &[i64]) -> bool {
+        let there = reader::ticks(&self.target, &self.source.names()).await.unwrap_or_default();
+        there.len() == written.len() && written.iter().zip(&there).all(|(here, there)| here <= there)
     }
 
     /// Compares both ends value by value, and says how it went. To be called when the target has caught up.

@@ -3,16 +3,16 @@
 //! Only tables that `status` calls streaming before and after some looks, without having been copied in between, are held
 //! against the invariants: before that a table may move back for a moment.
 
-use super::end::{End, Rows, Session};
+use super::end::{End, Session};
 use super::invariants::{self, GROWING, Invariant};
 use super::status::{Status, Streaming};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Looks between two of `status`, which costs a process.
-const LOOKS: usize = 5;
+/// Looks go on for so long between two of `status`, which costs a process.
+const LOOKS_FOR: Duration = Duration::from_millis(700);
 /// Broken invariants that are kept.
 const KEPT: usize = 10;
 
@@ -46,11 +46,9 @@ pub(super) async fn watch(target: Arc<End>, names: String, status: Status, readi
     loop {
         let is_last = !reading.load(Ordering::Relaxed);
         let mut states = Vec::new();
-        for _ in 0..LOOKS {
-            // A state has as little as the target when it begins: nothing is looked at before something counts.
-            if before.is_empty() {
-                break;
-            }
+        let began = Instant::now();
+        // A state has as little as the target when it begins: nothing is looked at before something counts.
+        while !before.is_empty() && began.elapsed() < LOOKS_FOR {
             match state(&target, &names, &mut session, &before).await {
                 Ok(state) => states.push(state),
                 Err(_) => {
@@ -128,8 +126,9 @@ pub(super) async fn look(end: &End, names: &str) -> Result<(), String> {
 }
 
 /// What the writers have counted.
-pub(super) async fn ticks(end: &End, names: &str) -> Result<Rows, String> {
-    end.open(names).await?.run("SELECT writer, ticks FROM counters ORDER BY writer").await
+pub(super) async fn ticks(end: &End, names: &str) -> Result<Vec<i64>, String> {
+    let rows = end.open(names).await?.run("SELECT ticks FROM counters ORDER BY writer").await?;
+    rows.iter().map(|row| row[0].as_ref().and_then(|text| text.parse().ok()).ok_or("no number".into())).collect()
 }
 
 async fn read(session: &mut Session, is_there: impl Fn(&str) -> bool) -> Result<State, String> {
