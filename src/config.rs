@@ -16,6 +16,7 @@ use rowferry_api::TableName;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,8 +50,16 @@ pub struct PipelineConfig {
     pub slice_rows: u64,
     /// Bytes of log at the source that may wait while tables are copied.
     pub log_budget_bytes: u64,
+    /// Bytes of log that the source may keep for this pipeline.
+    pub log_limit_bytes: Option<u64>,
+    /// What is done past it.
+    pub on_log_limit: OnLogLimit,
+    /// How long nothing may move while there is something to do.
+    pub stalled_after: Duration,
+    /// What a halted table does to the others.
+    pub on_table_halt: OnTableHalt,
     /// An end that does not answer for so long is out of reach.
-    pub silence: Duration,
+    pub silent_after: Duration,
     defaults: TableConfig,
     table: BTreeMap<String, TableConfig>,
 }
@@ -117,6 +126,28 @@ pub enum OnBadRow {
     DeadLetter,
 }
 
+/// What is done where the source keeps more log than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLogLimit {
+    /// Says so.
+    #[default]
+    Alert,
+    /// Gives the slot up and halts.
+    DropSlot,
+}
+
+/// What a halted table does to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnTableHalt {
+    /// They go on.
+    #[default]
+    Continue,
+    /// The pipeline halts.
+    Stop,
+}
+
 impl Config {
     /// Reads and validates a file. Reads the environment and the files that `${...}` names; touches nothing else.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
@@ -141,6 +172,13 @@ impl Config {
 const LEAST_MEMORY_BYTES: u64 = 8 << 20;
 /// A source writes this much in a blink: with less, copies would hardly ever run.
 const LEAST_LOG_BYTES: u64 = 16 << 20;
+/// How long nothing may move unless the configuration says otherwise.
+const STALLED_AFTER: Duration = Duration::from_secs(300);
+/// A pipeline that is well waits two seconds for an answer now and then.
+const STALLS: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(30 * 24 * 3600);
+/// How long an end may be silent unless the configuration says otherwise.
+const SILENT_AFTER: Duration = Duration::from_secs(60);
+const SILENCES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 /// Copying more ranges side by side than this hurts a source more than it helps.
 const MOST_WORKERS: u64 = 64;
 
@@ -196,8 +234,10 @@ fn valid_pipeline(
     }
     let memory_bytes = typed.memory.map_or(64 << 20, |memory| size(&memory, LEAST_MEMORY_BYTES, problems));
     let log_budget_bytes = typed.log_budget.map_or(1 << 30, |budget| size(&budget, LEAST_LOG_BYTES, problems));
+    let log_limit_bytes = typed.log_limit.map(|limit| size(&limit, LEAST_LOG_BYTES, problems));
+    let stalled_after = typed.stalled_after.map_or(STALLED_AFTER, |text| duration(&text, STALLS, problems));
     let workers = typed.snapshot_workers.map_or(2, |workers| at_least_one(&workers, MOST_WORKERS, problems));
-    let silence_s = typed.silence_seconds.map_or(60, |seconds| at_least_one(&seconds, 3600, problems));
+    let silent_after = typed.silent_after.map_or(SILENT_AFTER, |text| duration(&text, SILENCES, problems));
     let slice_rows = typed.slice_rows.map_or(100_000, |rows| at_least_one(&rows, u64::from(u32::MAX), problems));
     (problems.len() == before).then_some(())?;
     Some(PipelineConfig {
@@ -209,7 +249,11 @@ fn valid_pipeline(
         snapshot_workers: usize::try_from(workers).unwrap_or(1),
         slice_rows,
         log_budget_bytes,
-        silence: Duration::from_secs(silence_s),
+        log_limit_bytes,
+        on_log_limit: typed.on_log_limit.unwrap_or_default(),
+        stalled_after,
+        on_table_halt: typed.on_table_halt.unwrap_or_default(),
+        silent_after,
         defaults,
         table,
     })
@@ -320,6 +364,24 @@ fn size(typed: &toml::Spanned<String>, least: u64, problems: &mut Vec<Problem>) 
             0
         }
     }
+}
+
+fn duration(typed: &toml::Spanned<String>, bounds: RangeInclusive<Duration>, problems: &mut Vec<Problem>) -> Duration {
+    let text = typed.get_ref().trim();
+    let (what, help) = match humantime::parse_duration(text) {
+        Ok(duration) if bounds.contains(&duration) => return duration,
+        Ok(_) => {
+            let (least, most) =
+                (humantime::format_duration(*bounds.start()), humantime::format_duration(*bounds.end()));
+            (format!("{text} is out of range"), format!("Write {least} to {most}."))
+        }
+        Err(_) => (
+            format!("\"{text}\" is no length of time"),
+            "Write whole numbers and units: \"30s\", \"5m\", \"1h 30m\".".to_owned(),
+        ),
+    };
+    problems.push(Problem::new(typed.span(), what, help));
+    *bounds.start()
 }
 
 fn at_least_one(typed: &toml::Spanned<u64>, most: u64, problems: &mut Vec<Problem>) -> u64 {

@@ -5,12 +5,13 @@ use crate::cli::PipelineArgs;
 use crate::config::Config;
 use crate::control::{self, Ask};
 use crate::pipeline::Env;
+use crate::pipeline::board::Figures;
 use crate::pipeline::letters::Letters;
 use crate::pipeline::life::{blocking, now_us};
 use rowferry_api::{Error, ErrorKind};
 use rowferry_state::{Store, TableState};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Time for the source to say where its log ends.
 const HEAD_WITHIN: Duration = Duration::from_secs(2);
@@ -37,8 +38,44 @@ pub(super) struct PipelineStatus {
     pub lag_bytes: Option<u64>,
     /// The last error of this run, also if it was overcome.
     pub last_error: Option<String>,
+    /// While it tries again.
+    #[serde(default)]
+    pub retry: Option<RetryStatus>,
+    /// Why nothing moves though there is something to do; `null` unless that has lasted `stalled_after`.
+    #[serde(default)]
+    pub stalled: Option<String>,
+    /// Bytes of log that the source keeps for this pipeline; `null` if it is not known.
+    #[serde(default)]
+    pub retained_bytes: Option<u64>,
+    /// What else the source says of its log.
+    #[serde(default)]
+    pub log: Option<LogStatus>,
     /// In the order of their names.
     pub tables: Vec<TableStatus>,
+}
+
+/// Tries in a row.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct RetryStatus {
+    /// How many have failed.
+    pub tries: u32,
+    /// When the first one failed, RFC 3339 in UTC.
+    pub since: String,
+    /// When the next one is due.
+    pub next: String,
+}
+
+/// What a source says of the log that it keeps; each is `null` where the source does not say it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct LogStatus {
+    /// PostgreSQL's `wal_status` of the slot.
+    pub status: Option<String>,
+    /// Bytes until a limit of the server lets go of what the pipeline needs.
+    pub left_bytes: Option<u64>,
+    /// Seconds until the server may let go of the file that the pipeline stands in, by its age.
+    pub expires_in_seconds: Option<i64>,
+    /// What is said while `log_limit` is passed.
+    pub alert: Option<String>,
 }
 
 /// One table.
@@ -94,6 +131,8 @@ pub(super) async fn run(config: &Config, args: &PipelineArgs, json: bool) -> Res
 /// A pipeline that does not move is not healthy, whatever it looked like when it stopped.
 fn is_healthy(pipeline: &PipelineStatus) -> bool {
     matches!(pipeline.state.as_str(), "starting" | "copying" | "catching_up" | "streaming")
+        && pipeline.stalled.is_none()
+        && pipeline.log.as_ref().is_none_or(|log| log.alert.is_none())
         && pipeline.tables.iter().all(|table| table.state != "halted")
 }
 
@@ -105,6 +144,10 @@ fn never_ran(name: String) -> PipelineStatus {
         lag_seconds: None,
         lag_bytes: None,
         last_error: None,
+        retry: None,
+        stalled: None,
+        retained_bytes: None,
+        log: None,
         tables: Vec::new(),
     }
 }
@@ -141,12 +184,41 @@ pub(super) async fn of(env: &Env) -> PipelineStatus {
     PipelineStatus {
         name: env.config.name.clone(),
         state: figures.phase.as_str().into(),
-        position: figures.applied.map(|position| position.to_string()),
+        position: figures.applied.as_ref().map(ToString::to_string),
         lag_seconds: Some(lag_seconds),
         lag_bytes: figures.lag_bytes,
-        last_error: figures.last_error,
+        last_error: figures.last_error.clone(),
+        retry: figures.retry.map(|retry| RetryStatus {
+            tries: retry.tries,
+            since: rfc3339(retry.since_us),
+            next: rfc3339(retry.next_us),
+        }),
+        stalled: figures.stalled.clone(),
+        retained_bytes: figures.kept.as_ref().and_then(|kept| kept.bytes),
+        log: log_status(&figures),
         tables: tables.collect(),
     }
+}
+
+fn log_status(figures: &Figures) -> Option<LogStatus> {
+    let kept = figures.kept.as_ref()?;
+    // The file that is written now is never let go; another one goes once its last change is that old.
+    let is_old = kept.files_behind.is_some_and(|files| files > 0);
+    let stands_since = figures.waiting_since.map(|at| at.0).or(figures.busy_since_us).filter(|_| is_old);
+    let expires_in_seconds = kept.kept_seconds.zip(stands_since).map(|(seconds, since)| {
+        i64::try_from(seconds).unwrap_or(i64::MAX).saturating_sub((now_us() - since) / 1_000_000)
+    });
+    Some(LogStatus {
+        status: kept.status.clone(),
+        left_bytes: kept.left_bytes,
+        expires_in_seconds,
+        alert: figures.log_alert.clone(),
+    })
+}
+
+fn rfc3339(at_us: i64) -> String {
+    let at = UNIX_EPOCH + Duration::from_micros(u64::try_from(at_us).unwrap_or(0));
+    humantime::format_rfc3339_seconds(at).to_string()
 }
 
 async fn stored(config: &Config) -> Result<Status, Error> {
@@ -204,6 +276,23 @@ fn print(pipeline: &PipelineStatus) {
         known(pipeline.lag_seconds.map(|lag| format!("{lag:.1}"))),
         known(pipeline.lag_bytes.map(|lag| lag.to_string()))
     );
+    if let Some(bytes) = pipeline.retained_bytes {
+        let log = pipeline.log.as_ref();
+        let status = log.and_then(|log| log.status.as_ref()).map(|status| format!(", {status}")).unwrap_or_default();
+        let left = log.and_then(|log| log.left_bytes).map(|left| format!(", {left} bytes left")).unwrap_or_default();
+        let expires = log.and_then(|log| log.expires_in_seconds);
+        let expires = expires.map(|seconds| format!(", may be let go in {seconds} s")).unwrap_or_default();
+        println!("  log kept  {bytes} bytes{status}{left}{expires}");
+    }
+    if let Some(alert) = pipeline.log.as_ref().and_then(|log| log.alert.as_ref()) {
+        println!("  ALERT     {alert}");
+    }
+    if let Some(stalled) = &pipeline.stalled {
+        println!("  STALLED   {stalled}");
+    }
+    if let Some(retry) = &pipeline.retry {
+        println!("  retrying  {} tries failed since {}, the next at {}", retry.tries, retry.since, retry.next);
+    }
     if let Some(error) = &pipeline.last_error {
         println!("  last error  {error}");
     }

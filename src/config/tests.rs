@@ -37,7 +37,7 @@ fn defaults_hold_where_nothing_is_said() {
     assert_eq!(config.state_dir, Path::new("conf/rowferry-state"));
     let pipeline = &config.pipelines[0];
     assert_eq!((pipeline.memory_bytes, pipeline.snapshot_workers, pipeline.slice_rows), (64 << 20, 2, 100_000));
-    assert_eq!(pipeline.silence, Duration::from_secs(60));
+    assert_eq!(pipeline.silent_after, Duration::from_secs(60));
     assert_eq!(pipeline.source.option("url"), Some("postgres://reader:hunter2@db:5432/shop"));
     let table = pipeline.table_config(&TableName::new("public", "orders"));
     assert_eq!((table.on_schema_change, table.on_bad_row), (OnSchemaChange::Evolve, OnBadRow::Halt));

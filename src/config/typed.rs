@@ -2,7 +2,7 @@
 
 use super::error::Problem;
 use super::secret;
-use super::{OnBadRow, OnSchemaChange};
+use super::{OnBadRow, OnLogLimit, OnSchemaChange, OnTableHalt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -54,9 +54,21 @@ pub(super) struct Pipeline {
     /// of it; default "1GiB".
     #[schemars(with = "Option<String>")]
     pub log_budget: Option<Text>,
-    /// An end that does not answer for so many seconds is given up and connected to again; default 60.
-    #[schemars(with = "Option<u64>")]
-    pub silence_seconds: Option<Spanned<u64>>,
+    /// Log that the source may keep for this pipeline before `on_log_limit` is heeded: "50GiB"; default none.
+    #[schemars(with = "Option<String>")]
+    pub log_limit: Option<Text>,
+    /// What is done past log_limit: alert (default), or drop_slot to give a PostgreSQL slot up, after which everything has to be
+    /// copied again.
+    pub on_log_limit: Option<OnLogLimit>,
+    /// How long nothing may move while there is something to do before the pipeline counts as stalled; default "5m".
+    #[schemars(with = "Option<String>")]
+    pub stalled_after: Option<Text>,
+    /// What a halted table does to the others: continue (default) lets them go on, stop halts the pipeline before the next
+    /// transaction.
+    pub on_table_halt: Option<OnTableHalt>,
+    /// An end that does not answer for so long is given up and connected to again; default "60s".
+    #[schemars(with = "Option<String>")]
+    pub silent_after: Option<Text>,
     /// What a change of a table's form does, unless the table says otherwise: evolve (default) or halt.
     pub on_schema_change: Option<OnSchemaChange>,
     /// What a row does that the target refuses, unless the table says otherwise: halt (default) or dead_letter.

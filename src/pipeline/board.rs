@@ -1,6 +1,6 @@
 //! What a pipeline shows of itself: to `rowferry status`, to progress bars, to whoever asks.
 
-use rowferry_api::{Position, TableName, Timestamp};
+use rowferry_api::{LogKept, Position, TableName, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
@@ -64,6 +64,44 @@ pub struct Figures {
     pub changes_applied: u64,
     /// Transactions of the source applied since the start.
     pub batches: u64,
+    /// While it tries again.
+    pub retry: Option<Retry>,
+    /// When anything last got further (microseconds since 1970).
+    pub moved_us: i64,
+    /// Since when there is something to do.
+    pub busy_since_us: Option<i64>,
+    /// What is under way.
+    pub work: UnderWay,
+    /// Why nothing moves though there is something to do, once that has lasted too long.
+    pub stalled: Option<String>,
+    /// What the source keeps of its log for us, as of the last look.
+    pub kept: Option<LogKept>,
+    /// The source keeps more than it may.
+    pub log_alert: Option<String>,
+}
+
+/// Tries in a row that did not get further.
+#[derive(Debug, Clone, Copy)]
+pub struct Retry {
+    /// How many.
+    pub tries: u32,
+    /// When the first one failed (microseconds since 1970).
+    pub since_us: i64,
+    /// When the next one is due.
+    pub next_us: i64,
+}
+
+/// What is under way.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UnderWay {
+    /// Since when the target has a batch.
+    pub applying_since_us: Option<i64>,
+    /// Parts of tables that are being copied, and indexes that are being built.
+    pub copies: usize,
+    /// Tables wait for transactions at the source that are older than their copy may be.
+    pub waits_for_transactions: bool,
+    /// Transactions are read and not applied.
+    pub has_transactions: bool,
 }
 
 /// Figures and what flows just now. Shared by the tasks of one pipeline.
@@ -88,6 +126,13 @@ impl Default for Board {
                 last_error: None,
                 changes_applied: 0,
                 batches: 0,
+                retry: None,
+                moved_us: super::life::now_us(),
+                busy_since_us: None,
+                work: UnderWay::default(),
+                stalled: None,
+                kept: None,
+                log_alert: None,
             }),
             flowing: Mutex::default(),
         }
@@ -106,6 +151,15 @@ impl Board {
         let entry = flowing.entry(table.clone()).or_default();
         entry.0 += rows;
         entry.1 += bytes;
+        drop(flowing);
+        if rows > 0 {
+            self.moves();
+        }
+    }
+
+    /// Something got further.
+    pub fn moves(&self) {
+        self.figures().moved_us = super::life::now_us();
     }
 
     /// Rows and bytes of a table's ranges that are being copied now.

@@ -19,28 +19,24 @@ pub mod letters;
 pub mod life;
 mod overtaken;
 mod pulse;
+mod reaction;
 mod reader;
 mod route;
 pub mod session;
 mod stream;
 mod unsure;
+pub mod watch;
 mod worker;
 
 use crate::config::PipelineConfig;
-use board::{Board, Phase};
+use board::{Board, Phase, Retry, UnderWay};
 use life::Lives;
+use reaction::{Progress, class, tries_again, wait_ms};
 use rowferry_api::{Error, ErrorKind, Key, Result, Source, TableName, Target};
 use rowferry_state::TableState;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
-
-/// Tries to connect again before a run that is to end by itself gives up; a run that is to go on keeps trying.
-const MAX_TRIES: u32 = 8;
-/// Wait before the first new try; doubled each time.
-const FIRST_WAIT_MS: u64 = 500;
-/// Longest wait between tries.
-const LONGEST_WAIT_MS: u64 = 30_000;
+use tokio::sync::{mpsc, watch as watch_channel};
 
 /// How long a request to hurry holds.
 pub const HURRY_SECONDS: u64 = 10;
@@ -84,11 +80,36 @@ pub enum Until {
 pub async fn run(
     env: &Env,
     until: Until,
-    mut stop: watch::Receiver<bool>,
+    stop: watch_channel::Receiver<bool>,
+    requests: &mut mpsc::Receiver<Request>,
+) -> Result<()> {
+    let result = tokio::select! {
+        result = keep_running(env, until, stop, requests) => result,
+        // What ran is dropped: its jobs end, and the reader lets go of the log.
+        error = watch::watch(env, until) => Err(error),
+    };
+    let result = match result {
+        Err(error) if error.kind() == ErrorKind::LogLost => watch::give_up_if_noted(env).await.and(Err(error)),
+        result => result,
+    };
+    let mut figures = env.board.figures();
+    figures.retry = None;
+    if let Err(error) = &result {
+        figures.phase = Phase::Halted;
+        figures.last_error = Some(error.to_string());
+    }
+    result
+}
+
+async fn keep_running(
+    env: &Env,
+    until: Until,
+    mut stop: watch_channel::Receiver<bool>,
     requests: &mut mpsc::Receiver<Request>,
 ) -> Result<()> {
     let mut tries = 0;
     let mut was_up = false;
+    let mut since_us = 0;
     loop {
         let before = env.board.figures().applied.clone();
         let result = tokio::select! {
@@ -100,6 +121,7 @@ pub async fn run(
             }
             () = hard_stop(&mut stop, was_up) => Ok(()),
         };
+        env.board.figures().work = UnderWay::default();
         let Err(error) = result else {
             env.board.figures().phase = end_phase(env);
             return Ok(());
@@ -107,20 +129,14 @@ pub async fn run(
         let moved = env.board.figures().applied != before;
         was_up |= moved;
         tries = if moved { 1 } else { tries + 1 };
-        let again = match error.kind() {
-            ErrorKind::Unreachable => was_up && (until == Until::Stopped || tries <= MAX_TRIES),
-            ErrorKind::Transient => tries <= MAX_TRIES || (was_up && until == Until::Stopped),
-            // Our own connection of a moment ago may not be gone yet at the server.
-            ErrorKind::Busy => tries <= 4 && env.board.figures().applied.is_some(),
-            _ => false,
-        };
-        if !again {
-            let mut figures = env.board.figures();
-            figures.phase = Phase::Halted;
-            figures.last_error = Some(error.to_string());
+        if tries == 1 {
+            since_us = life::now_us();
+        }
+        let at = Progress { until, was_up, was_started: env.board.figures().applied.is_some(), tries };
+        if !tries_again(class(error.kind()), at) {
             return Err(error);
         }
-        wait(env, tries, &error, &mut stop).await;
+        wait(env, tries, since_us, &error, &mut stop).await;
         if *stop.borrow() {
             return Ok(());
         }
@@ -128,32 +144,32 @@ pub async fn run(
 }
 
 /// A stop while the pipeline is still connecting must not wait for a server that does not answer.
-async fn hard_stop(stop: &mut watch::Receiver<bool>, was_up: bool) {
+async fn hard_stop(stop: &mut watch_channel::Receiver<bool>, was_up: bool) {
     const GRACE_SECONDS: u64 = 30;
     stopped(stop).await;
     tokio::time::sleep(Duration::from_secs(if was_up { GRACE_SECONDS } else { GRACE_SECONDS / 3 })).await;
 }
 
 /// Waits until the run is told to stop.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+async fn stopped(stop: &mut watch_channel::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-async fn wait(env: &Env, tries: u32, error: &Error, stop: &mut watch::Receiver<bool>) {
-    let wait_ms = (FIRST_WAIT_MS << tries.min(10)).min(LONGEST_WAIT_MS);
-    // Many pipelines that lost the same server must not come back in the same instant.
-    let jitter_ms = life::now_us().unsigned_abs() % (wait_ms / 4 + 1);
+async fn wait(env: &Env, tries: u32, since_us: i64, error: &Error, stop: &mut watch_channel::Receiver<bool>) {
+    let wait_ms = wait_ms(tries, fastrand::f64());
     {
         let mut figures = env.board.figures();
         figures.phase = Phase::Retrying;
         figures.last_error = Some(error.to_string());
         figures.behind_since_us.get_or_insert(life::now_us());
+        let next_us = life::now_us().saturating_add_unsigned(wait_ms * 1_000);
+        figures.retry = Some(Retry { tries, since_us, next_us });
     }
-    tracing::warn!(error = %error, wait_ms = wait_ms + jitter_ms, "connection lost or refused; trying again");
+    tracing::warn!(error = %error, tries, wait_ms, "connection lost or refused; trying again");
     tokio::select! {
-        () = tokio::time::sleep(Duration::from_millis(wait_ms + jitter_ms)) => {}
+        () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
         () = stopped(stop) => {}
     }
 }

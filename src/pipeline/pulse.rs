@@ -14,7 +14,7 @@ const QUESTIONS: u32 = 3;
 
 /// Resolves when either end has not answered for as long as the configuration allows. Dropping it asks no more.
 pub(super) async fn silent(env: &Env) -> Error {
-    let limit = env.config.silence;
+    let limit = env.config.silent_after;
     tokio::select! {
         () = unanswered(limit, || env.source.ping()) => gone(env.source.describe(), limit),
         () = unanswered(limit, || env.target.ping()) => gone(env.target.describe(), limit),
@@ -24,7 +24,7 @@ pub(super) async fn silent(env: &Env) -> Error {
 fn gone(whom: String, limit: Duration) -> Error {
     let what = format!("{whom} has not answered for {} s, though connections to it are open", limit.as_secs());
     Error::new(ErrorKind::Unreachable, what).hint(
-        "Check that the server runs and that the network between is up. `silence_seconds` says how long is too long.",
+        "Check that the server runs and that the network between is up. `silent_after` says how long is too long.",
     )
 }
 

@@ -4,10 +4,10 @@
 //! Nothing is created before every look at both ends has found nothing in the way. The target's own position wins over
 //! the checkpoint. A pipeline never starts over and never skips ahead by itself.
 
-use super::Env;
 use super::forms::{self, Chosen};
 use super::life::Life;
-use crate::config::OnSchemaChange;
+use super::{Env, watch};
+use crate::config::{OnSchemaChange, OnTableHalt};
 use crate::evolve;
 use rowferry_api::failpoint;
 use rowferry_api::{
@@ -50,6 +50,9 @@ pub const REPLAY: &str = "replay";
 pub async fn start(env: &Env) -> Result<Start> {
     let source_identity = env.source.identity().await?;
     let anew = env.lives.read(|state| state.requests()).await?.iter().any(|(_, request)| request.kind == RESYNC_ALL);
+    if !anew {
+        watch::refuse_given_up(env).await?;
+    }
     let resume = resume_position(env, &source_identity, anew).await?;
     let catalog_version = env.source.catalog_version().await?;
     let tables = env.source.tables().await?;
@@ -394,6 +397,20 @@ pub fn halt(life: &mut Life, reason: String) {
     life.reason = Some(reason);
 }
 
+/// Refuses to go on with a halted table, where the configuration says so.
+pub fn refuse_halted(env: &Env) -> Result<()> {
+    if env.config.on_table_halt != OnTableHalt::Stop {
+        return Ok(());
+    }
+    let lives = env.lives.lock();
+    let Some((name, life)) = lives.iter().find(|(_, life)| life.state == TableState::Halted) else { return Ok(()) };
+    let reason = life.reason.as_deref().unwrap_or("no reason recorded");
+    Err(Error::new(ErrorKind::Schema, format!("table {name} is halted, and on_table_halt = \"stop\": {reason}")).hint(format!(
+        "Mend it and run `rowferry resync --table {name}`, or set on_table_halt = \"continue\" to let the other tables go on \
+         without it."
+    )))
+}
+
 /// Writes down who both ends are, and after a start from anew the tables as they begin.
 async fn remember(env: &Env, source: &Identity, target: &Identity, anew: bool, position: &Position) -> Result<()> {
     let origin = OriginRecord {
@@ -422,7 +439,7 @@ async fn remember(env: &Env, source: &Identity, target: &Identity, anew: bool, p
             state.set_origin(&origin)?;
             state.set_checkpoint(&checkpoint)?;
             for (id, request) in state.requests()? {
-                if anew && request.kind == RESYNC_ALL {
+                if anew && (request.kind == RESYNC_ALL || request.kind == watch::GIVEN_UP) {
                     state.remove_request(id)?;
                 }
             }

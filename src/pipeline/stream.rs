@@ -8,7 +8,7 @@
 
 use super::Env;
 use super::apply::{Outcome, Settled, apply};
-use super::board::Phase;
+use super::board::{Phase, UnderWay};
 use super::checkpoint::{AppliedTo, Checkpointer};
 use super::filling::{Filling, Work};
 use super::followed;
@@ -139,6 +139,7 @@ pub(super) async fn run(
     stream.restore_routes();
     stream.settle();
     stream.take_stored_requests().await?;
+    session::refuse_halted(env)?;
     let logged: Vec<Arc<TableSchema>> = env.lives.lock().values().map(|life| life.chosen.logged.clone()).collect();
     let queue = (env.config.memory_bytes / 8 / CHUNK_MEMORY_BYTES).clamp(2, 64) as usize;
     let followed = match env.source.follows_forms() {
@@ -370,6 +371,7 @@ impl<'a> Stream<'a> {
         let (lives, source, version) = (self.env.lives.clone(), self.env.source.clone(), self.catalog_version);
         self.target_open = work.end.is_none();
         self.log_turn_since.get_or_insert_with(Instant::now);
+        self.env.board.figures().work.applying_since_us = Some(now_us());
         self.jobs.spawn(async move {
             let result = apply(&mut *applier, work, &lives, &*source, version).await;
             Done::Applied(applier, Box::new(result))
@@ -418,6 +420,7 @@ impl<'a> Stream<'a> {
                 let outcome = (*outcome)?;
                 failpoint!("batch.applied");
                 self.applier = Some(applier);
+                self.env.board.moves();
                 self.applied(outcome).await
             }
             Done::Settled(number, result) => {
@@ -494,8 +497,17 @@ impl<'a> Stream<'a> {
                 Phase::Streaming
             }
         };
+        let waits_for_transactions =
+            !self.settled && self.env.lives.lock().values().any(|life| life.state == TableState::Pending);
         let mut figures = self.env.board.figures();
         figures.phase = phase;
+        figures.retry = None;
+        figures.work = UnderWay {
+            applying_since_us: figures.work.applying_since_us.filter(|_| self.applier.is_none()),
+            copies: self.copying + self.copy.starting(),
+            waits_for_transactions,
+            has_transactions: self.filling.has_transactions(),
+        };
         figures.waiting_since = self.filling.oldest();
         let caught_up = self.applier.is_some() && !self.filling.has_transactions();
         if caught_up {

@@ -52,7 +52,7 @@ async fn stalls_at_mysql() {
 /// Bytes stop, and nothing is closed: that is noticed by the time in which a server has to answer, and another connection is
 /// opened when the link is there again.
 async fn stall(kind: Kind) {
-    let mut scene = Scene::set(kind, kind, "silence_seconds = 3\nslice_rows = 100", &[]).await;
+    let mut scene = Scene::set(kind, kind, "silent_after = \"3s\"\nslice_rows = 100", &[]).await;
     scene.faults = 4;
     let traffic = scene.chaos.start(scene.status());
     let mut running = scene.rowferry.spawn_run();

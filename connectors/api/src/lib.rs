@@ -46,6 +46,6 @@ pub use row::{Cell, Cells, Key, KeyEncoder, MalformedRow, Row, RowBuilder};
 pub use schema::{
     Alteration, Column, Dialect, Fill, ForeignKey, Generated, Index, TableName, TableSchema, Type, TypeDef, TypeDefKind,
 };
-pub use source::{LogReader, LogStart, Source, SourceTable, TableReader};
+pub use source::{LogKept, LogReader, LogStart, Source, SourceTable, TableReader};
 pub use target::{Applier, Capabilities, Created, HeldPosition, Target};
 pub use widening::is_wider;

@@ -68,6 +68,20 @@ pub trait Source: Send + Sync {
     /// Bytes of log from `from` to `to`, 0 if `to` is not behind it; `None` if the log does not count in bytes.
     fn distance_bytes(&self, from: &Position, to: &Position) -> Option<u64>;
 
+    /// What the source keeps of its log, where the pipeline has applied it up to `applied`. Cheap enough for every few seconds.
+    async fn log_kept(&self, applied: Option<&Position>) -> Result<LogKept>;
+
+    /// Whether [`give_up_log`](Self::give_up_log) frees anything.
+    fn can_give_up_log(&self) -> bool {
+        false
+    }
+
+    /// Lets go of what the source keeps for us: the log cannot be followed from where it stands any more. Waits until the
+    /// pipeline's own reader, which was just ended, is gone. Repeating it is safe.
+    async fn give_up_log(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The log does not say by itself what its rows look like: the forms that [`Event::Schema`] brings are kept with the
     /// positions that they follow, and [`open_log`](Self::open_log) is given those that hold at its position.
     fn follows_forms(&self) -> bool {
@@ -101,6 +115,21 @@ pub struct SourceTable {
     pub estimated_rows: u64,
     /// Bytes on disk, estimated; for progress and the number of slices.
     pub estimated_bytes: u64,
+}
+
+/// What a source keeps of its log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogKept {
+    /// Bytes that it keeps for us, or that lie between us and its end where it keeps them by itself.
+    pub bytes: Option<u64>,
+    /// How the server calls the state of what it keeps for us (PostgreSQL: `reserved`, `extended`, `unreserved`, `lost`).
+    pub status: Option<String>,
+    /// Bytes that may be written until a limit of the server lets go of what we need.
+    pub left_bytes: Option<u64>,
+    /// Seconds for which the server keeps a file of its log, where it lets go of old ones by their age.
+    pub kept_seconds: Option<u64>,
+    /// Files between the one that we stand in and the one that is written.
+    pub files_behind: Option<u64>,
 }
 
 /// Where a log starts.

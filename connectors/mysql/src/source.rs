@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use rowferry_api::{
-    Error, ErrorKind, Finding, Identity, LogReader, LogStart, Position, Result, Source, SourceTable, TableName,
-    TableReader, TableSchema,
+    Error, ErrorKind, Finding, Identity, LogKept, LogReader, LogStart, Position, Result, Source, SourceTable,
+    TableName, TableReader, TableSchema,
 };
 use std::cmp::Ordering;
 use std::sync::{Arc, Mutex as SyncMutex};
@@ -256,6 +256,15 @@ impl Source for MysqlSource {
         let files = self.files.lock().expect("no code panics while it holds this");
         let between = files.iter().filter(|(file, _)| (first..last).contains(&file_number(file)));
         Some((between.map(|(_, bytes)| bytes).sum::<u64>() + to.offset).saturating_sub(from.offset))
+    }
+
+    /// The server keeps its log by its own settings: what counts is how much lies between us and its end.
+    async fn log_kept(&self, applied: Option<&Position>) -> Result<LogKept> {
+        let applied = applied.map(|applied| self.position(applied)).transpose()?;
+        let mut asked = self.ask().await?;
+        let (conn, _, origin) = asked.parts();
+        let kept = status::kept(conn, applied.filter(|applied| applied.server == origin.server).as_ref()).await;
+        asked.done(kept)
     }
 
     fn follows_forms(&self) -> bool {

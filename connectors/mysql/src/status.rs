@@ -3,10 +3,10 @@
 use crate::catalog::query_text;
 use crate::connection::{Flavor, Server, from_mysql, server_code};
 use crate::gtid::GtidSet;
-use crate::position::LogPosition;
+use crate::position::{LogPosition, file_number};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use rowferry_api::{Error, ErrorKind, Result};
+use rowferry_api::{Error, ErrorKind, LogKept, Result};
 
 /// Whether a server numbers its transactions, and who it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,29 @@ pub(crate) async fn files(conn: &mut Conn) -> Result<Vec<(String, u64)>> {
         Some((row.next()??, row.next()??.parse().ok()?))
     };
     Ok(rows.into_iter().filter_map(file).collect())
+}
+
+/// What the server keeps behind a place in its log, and when it lets go of it.
+pub(crate) async fn kept(conn: &mut Conn, at: Option<&LogPosition>) -> Result<LogKept> {
+    let mut number = async |name| Ok::<_, Error>(variable(conn, name).await?.and_then(|text| text.parse::<f64>().ok()));
+    // Those that a server has are not 0; days may have a fraction on MariaDB.
+    let seconds = number("binlog_expire_logs_seconds").await?.filter(|seconds| *seconds > 0.0);
+    let days = number("expire_logs_days").await?.filter(|days| *days > 0.0);
+    let most_bytes = number("max_binlog_total_size").await?.filter(|bytes| *bytes > 0.0).map(|bytes| bytes as u64);
+    let kept_seconds = seconds.or(days.map(|days| days * 86_400.0)).map(|seconds| seconds as u64);
+    let mut kept = LogKept { kept_seconds, ..LogKept::default() };
+    let Some(at) = at else { return Ok(kept) };
+    // A user without the right to list the files sees no more than that.
+    let Ok(files) = files(conn).await else { return Ok(kept) };
+    let first = file_number(&at.file);
+    let behind: Vec<u64> =
+        files.iter().filter(|(file, _)| file_number(file) >= first).map(|(_, bytes)| *bytes).collect();
+    let bytes: u64 = behind.iter().sum();
+    kept.bytes = Some(bytes.saturating_sub(at.offset));
+    kept.files_behind = Some((behind.len() as u64).saturating_sub(1));
+    // The oldest file goes first: ours once all from it on are more than the limit.
+    kept.left_bytes = most_bytes.map(|most| most.saturating_sub(bytes));
+    Ok(kept)
 }
 
 /// Refuses a position that the server's log does not lead on from: purged, of another server, or ahead of it.

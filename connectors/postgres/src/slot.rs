@@ -8,7 +8,7 @@ use crate::lsn::Lsn;
 use crate::publication::server_version;
 use crate::settle;
 pub(crate) use holder::{claim, explain as explain_holder, wait_until_free};
-use rowferry_api::{Error, ErrorKind, Result, failpoint};
+use rowferry_api::{Error, ErrorKind, LogKept, Result, failpoint};
 use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -19,6 +19,10 @@ const WITH_FAILOVER: i32 = 170_000;
 const SAY_AFTER: Duration = Duration::from_secs(10);
 /// And gives up after this long.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
+
+/// How long our own reader may take to let the slot go, and how often that is tried: the server tells nobody.
+const DROP_PATIENCE: Duration = Duration::from_secs(30);
+const DROP_POLL: Duration = Duration::from_millis(100);
 
 /// A slot as the server shows it.
 #[derive(Debug)]
@@ -56,6 +60,34 @@ pub(crate) async fn look(client: &Client, name: &str) -> Result<Option<Slot>> {
         confirmed: confirmed.as_deref().map(Lsn::parse).transpose()?,
         invalid: row.get(5),
     }))
+}
+
+/// What the server keeps for the slot. Versions before 13 say nothing of limits.
+pub(crate) async fn kept(client: &Client, name: &str) -> Result<LogKept> {
+    let statement = "SELECT greatest(0, pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
+                                        ELSE pg_current_wal_insert_lsn() END, s.restart_lsn))::int8, \
+                            to_jsonb(s)->>'wal_status', (to_jsonb(s)->>'safe_wal_size')::int8 \
+                     FROM pg_replication_slots s WHERE s.slot_name = $1";
+    let row = client.query_opt(statement, &[&name]).await;
+    let row = row.map_err(|error| from_pg(format!("ask what slot \"{name}\" keeps"), error))?;
+    let Some(row) = row else { return Ok(LogKept::default()) };
+    let number = |at| row.get::<_, Option<i64>>(at).map(|bytes| u64::try_from(bytes).unwrap_or(0));
+    Ok(LogKept { bytes: number(0), status: row.get(1), left_bytes: number(2), ..LogKept::default() })
+}
+
+/// Drops the slot once our own reader, which was just ended, has let it go.
+pub(crate) async fn drop_own(client: &Client, name: &str) -> Result<()> {
+    let until = tokio::time::Instant::now() + DROP_PATIENCE;
+    loop {
+        let statement = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
+        match client.query_opt(statement, &[&name]).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) && tokio::time::Instant::now() < until => {
+                tokio::time::sleep(DROP_POLL).await;
+            }
+            Err(error) => return Err(from_pg(format!("give up slot \"{name}\""), error)),
+        }
+    }
 }
 
 /// Refuses a slot that no longer has what follows `resume`. One that is in use passes: it may be by us.

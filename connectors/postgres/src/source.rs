@@ -13,8 +13,8 @@ use crate::table_reader::PostgresTableReader;
 use crate::timeline;
 use async_trait::async_trait;
 use rowferry_api::{
-    Error, ErrorKind, Finding, Identity, LogReader, LogStart, Position, Result, Source, SourceTable, TableReader,
-    TableSchema,
+    Error, ErrorKind, Finding, Identity, LogKept, LogReader, LogStart, Position, Result, Source, SourceTable,
+    TableReader, TableSchema,
 };
 use std::cmp::Ordering;
 use std::sync::atomic::{AtomicBool, Ordering as AtomicOrdering};
@@ -242,6 +242,18 @@ impl Source for PostgresSource {
 
     fn distance_bytes(&self, from: &Position, to: &Position) -> Option<u64> {
         Some(Lsn::try_from(to).ok()?.0.saturating_sub(Lsn::try_from(from).ok()?.0))
+    }
+
+    async fn log_kept(&self, _applied: Option<&Position>) -> Result<LogKept> {
+        slot::kept(&*self.client().await?, &self.slot).await
+    }
+
+    fn can_give_up_log(&self) -> bool {
+        true
+    }
+
+    async fn give_up_log(&self) -> Result<()> {
+        slot::drop_own(&*self.client().await?, &self.slot).await
     }
 
     async fn open_log(

@@ -5,6 +5,7 @@ use super::{Done, Stream};
 use crate::config::OnBadRow;
 use crate::pipeline::letters::Letter;
 use crate::pipeline::life::{Life, Slice};
+use crate::pipeline::reaction::halts_table;
 use crate::pipeline::session::{self, REPLAY, RESYNC};
 use crate::pipeline::worker::{Copied, How, Worker};
 use crate::pipeline::{HURRY_SECONDS, Request};
@@ -34,6 +35,13 @@ pub(super) struct Copying {
     /// Tables that had their second look, with what was found.
     looked_twice: HashSet<TableName>,
     tries: HashMap<(TableName, usize), u32>,
+}
+
+impl Copying {
+    /// How many tables are being created and cut.
+    pub(super) fn starting(&self) -> usize {
+        self.starting.len()
+    }
 }
 
 /// What a free worker is to do.
@@ -197,6 +205,7 @@ impl Stream<'_> {
     }
 
     pub(super) async fn copy_done(&mut self, done: Done) -> Result<()> {
+        self.env.board.moves();
         match done {
             Done::Started(worker, started) => {
                 self.workers.push(*worker);
@@ -327,13 +336,11 @@ impl Stream<'_> {
 
     /// An error of one table halts that table; one of the connection ends this run.
     async fn table_failed(&mut self, name: &TableName, error: Error) -> Result<()> {
-        match error.kind() {
-            ErrorKind::Schema | ErrorKind::BadRow | ErrorKind::Unique | ErrorKind::Denied => {
-                let hint = error.hint_text().map(|hint| format!(" ({hint})")).unwrap_or_default();
-                self.halt(name, format!("{error}{hint}; then run `rowferry resync --table {name}`")).await
-            }
-            _ => Err(error),
+        if !halts_table(error.kind()) {
+            return Err(error);
         }
+        let hint = error.hint_text().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        self.halt(name, format!("{error}{hint}; then run `rowferry resync --table {name}`")).await
     }
 
     async fn finished(&mut self, name: &TableName, result: Result<Vec<Finding>>) -> Result<()> {
@@ -421,7 +428,8 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// Halts one table; the others go on.
+    /// Halts one table; the others go on, unless the configuration has all of them stop: then nothing more is applied, so that the
+    /// target stays at a state that the source once had.
     pub(super) async fn halt(&mut self, name: &TableName, reason: String) -> Result<()> {
         let target = self.env.lives.lock().get_mut(name).map(|life| {
             session::halt(life, reason);
@@ -432,7 +440,8 @@ impl Stream<'_> {
         if let Some(target) = target {
             self.filling.forget(&target);
         }
-        self.env.lives.save(name).await
+        self.env.lives.save(name).await?;
+        session::refuse_halted(self.env)
     }
 
     /// Starts a table again from its beginning, once the log has passed `high`: every range replaces what the target has.
@@ -502,7 +511,8 @@ impl Stream<'_> {
         if !names.is_empty() {
             self.resync(&names).await?;
         }
-        for (id, _) in requests {
+        for (id, _) in requests.iter().filter(|(_, request)| [RESYNC, REPLAY].contains(&request.kind.as_str())) {
+            let id = *id;
             self.env.lives.write(move |state| state.remove_request(id)).await?;
         }
         Ok(())
