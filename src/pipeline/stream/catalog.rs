@@ -107,6 +107,7 @@ impl Stream<'_> {
         let form = self.env.lives.lock().get(&pending.table).map(|life| life.chosen.target.clone());
         let (Some(form), Some(applier)) = (form, self.applier.as_mut()) else { return Ok(()) };
         let what = crate::evolve::describe(&pending.alterations);
+        self.env.board.figures().work.alters = true;
         if !pending.alterations.is_empty()
             && let Err(error) = applier.alter(&form, &pending.alterations).await
         {
