@@ -96,8 +96,12 @@ pub struct Retry {
 pub struct UnderWay {
     /// Since when the target has a batch.
     pub applying_since_us: Option<i64>,
-    /// Parts of tables that are being copied, and indexes that are being built.
+    /// Tables that are being made, and parts that are being copied.
     pub copies: usize,
+    /// Tables whose indexes and foreign keys are being built.
+    pub builds: usize,
+    /// A change of form is being carried over.
+    pub alters: bool,
     /// Tables wait for transactions at the source that are older than their copy may be.
     pub waits_for_transactions: bool,
     /// Transactions are read and not applied.

@@ -88,10 +88,9 @@ pub async fn run(
         // What ran is dropped: its jobs end, and the reader lets go of the log.
         error = watch::watch(env, until) => Err(error),
     };
-    let result = match result {
-        Err(error) if error.kind() == ErrorKind::LogLost => watch::give_up_if_noted(env).await.and(Err(error)),
-        result => result,
-    };
+    if matches!(&result, Err(error) if error.kind() == ErrorKind::LogLost) {
+        watch::give_up_if_noted(env).await;
+    }
     let mut figures = env.board.figures();
     figures.retry = None;
     if let Err(error) = &result {

@@ -222,6 +222,7 @@ impl<'a> Stream<'a> {
         loop {
             self.route_events().await?;
             self.promote().await?;
+            session::refuse_halted(self.env)?;
             self.dispatch().await?;
             self.show();
             if requests.is_empty() && self.is_done().await? {
@@ -504,7 +505,9 @@ impl<'a> Stream<'a> {
         figures.retry = None;
         figures.work = UnderWay {
             applying_since_us: figures.work.applying_since_us.filter(|_| self.applier.is_none()),
-            copies: self.copying + self.copy.starting(),
+            copies: self.copying + self.copy.starting() - self.copy.building(),
+            builds: self.copy.building(),
+            alters: false,
             waits_for_transactions,
             has_transactions: self.filling.has_transactions(),
         };

@@ -18,6 +18,8 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 const SAY_EVERY: Duration = Duration::from_secs(3600);
 /// An idle log speaks up every ten seconds.
 const LEAST_SILENCE_US: i64 = 30_000_000;
+/// How many times longer an index may take.
+const BUILD_PATIENCE: i64 = 12;
 /// Kind of the stored note that the log was given up on purpose; its detail says why.
 pub const GIVEN_UP: &str = "log_given_up";
 
@@ -31,7 +33,8 @@ pub(super) async fn watch(env: &Env, until: Until) -> Error {
     loop {
         look.tick().await;
         if let Some(why) = look_for_stall(env) {
-            if until == Until::CaughtUp {
+            // An index may take its time, and would have to be built again.
+            if until == Until::CaughtUp && env.board.figures().work.builds == 0 {
                 return Error::new(ErrorKind::Other, format!("catch up: {why}")).hint(
                     "What it waits for does not come. Mend that and start again: it goes on where it stands. `stalled_after` says how \
                      long it waits.",
@@ -61,7 +64,8 @@ fn look_for_stall(env: &Env) -> Option<String> {
         return None;
     };
     let since = (*figures.busy_since_us.get_or_insert(now)).max(figures.moved_us);
-    if now - since < after_us {
+    let patience = if figures.work.builds > 0 { BUILD_PATIENCE } else { 1 };
+    if now - since < after_us.saturating_mul(patience) {
         if figures.stalled.take().is_some() {
             tracing::info!("it moves again");
         }
@@ -81,7 +85,7 @@ fn waits_for(figures: &Figures, now: i64, after_us: i64) -> Option<String> {
     let seconds = |since: i64| (now - since).max(0) / 1_000_000;
     let work = &figures.work;
     match figures.phase {
-        Phase::Halted | Phase::Stopped => None,
+        Phase::Stopped => None,
         Phase::Retrying => {
             Some(format!("retrying, since {}", figures.last_error.as_deref().unwrap_or("a connection was lost")))
         }
@@ -93,6 +97,10 @@ fn waits_for(figures: &Figures, now: i64, after_us: i64) -> Option<String> {
                 seconds(since)
             ))
         }
+        _ if work.alters => {
+            Some("a change of form waits for the target to carry it out (a lock there that somebody holds?)".into())
+        }
+        _ if work.builds > 0 => Some("indexes are being built at the target, or wait for a lock there".into()),
         _ if work.copies > 0 => {
             Some(format!("{} parts of tables wait for rows of the source, or for the target to take them", work.copies))
         }
@@ -100,7 +108,9 @@ fn waits_for(figures: &Figures, now: i64, after_us: i64) -> Option<String> {
             Some("tables wait until transactions have ended that are open at the source since before their copy".into())
         }
         Phase::Copying | Phase::CatchingUp => Some("tables wait for the source's log to go on".into()),
-        _ if work.has_transactions => Some("transactions that are read wait for their end in the source's log".into()),
+        _ if work.has_transactions => {
+            Some("transactions that are read wait for more of the source's log, or for the copies' turn to end".into())
+        }
         _ => figures.heard_us.filter(|heard| now - heard > LEAST_SILENCE_US.max(after_us)).map(|heard| {
             format!("the source's log has said nothing for {} s, not even that it is idle", seconds(heard))
         }),
@@ -145,11 +155,12 @@ async fn heed_limit(env: &Env, said: &mut Option<Instant>) -> Option<Error> {
     None
 }
 
-/// Lets go of what the source keeps, if that was decided. Nothing of ours reads it any more.
-pub(super) async fn give_up_if_noted(env: &Env) -> Result<()> {
-    match refuse_given_up(env).await {
-        Ok(()) => Ok(()),
-        Err(_) => env.source.give_up_log().await,
+/// Lets go of what the source keeps, if that was decided. Nothing of ours reads it any more. The next start tries it again.
+pub(super) async fn give_up_if_noted(env: &Env) {
+    if refuse_given_up(env).await.is_err()
+        && let Err(error) = env.source.give_up_log().await
+    {
+        tracing::error!(error = %error, "the source's log could not be given up");
     }
 }
 

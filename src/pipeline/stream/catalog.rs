@@ -108,6 +108,7 @@ impl Stream<'_> {
         let (Some(form), Some(applier)) = (form, self.applier.as_mut()) else { return Ok(()) };
         let what = crate::evolve::describe(&pending.alterations);
         failpoint!("form.planned");
+        self.env.board.figures().work.alters = true;
         if !pending.alterations.is_empty()
             && let Err(error) = applier.alter(&form, &pending.alterations).await
         {

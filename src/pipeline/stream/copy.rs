@@ -42,6 +42,11 @@ impl Copying {
     pub(super) fn starting(&self) -> usize {
         self.starting.len()
     }
+
+    /// How many tables have their indexes built.
+    pub(super) fn building(&self) -> usize {
+        self.finishing.len()
+    }
 }
 
 /// What a free worker is to do.
@@ -428,8 +433,7 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// Halts one table; the others go on, unless the configuration has all of them stop: then nothing more is applied, so that the
-    /// target stays at a state that the source once had.
+    /// Halts one table. Whether the others go on is seen before anything else is applied.
     pub(super) async fn halt(&mut self, name: &TableName, reason: String) -> Result<()> {
         let target = self.env.lives.lock().get_mut(name).map(|life| {
             session::halt(life, reason);
@@ -440,8 +444,7 @@ impl Stream<'_> {
         if let Some(target) = target {
             self.filling.forget(&target);
         }
-        self.env.lives.save(name).await?;
-        session::refuse_halted(self.env)
+        self.env.lives.save(name).await
     }
 
     /// Starts a table again from its beginning, once the log has passed `high`: every range replaces what the target has.
