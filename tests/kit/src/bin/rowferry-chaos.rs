@@ -37,7 +37,7 @@ struct Arguments {
     #[arg(long, default_value_t = 20_000)]
     large_rows: u64,
     /// Milliseconds that a session rests after a transaction
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 12)]
     pause_ms: u64,
     /// Seconds that the target may take in the end
     #[arg(long, default_value_t = 300)]

@@ -43,10 +43,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Three sessions without an end, one large transaction of 20,000 rows in 150.
+    /// Three sessions without an end, one large transaction of 20,000 rows in 200.
     pub fn new(seed: u64) -> Self {
-        let (large_every, large_rows) = (150, 20_000);
-        Self { seed, writers: 3, transactions: u64::MAX, large_every, large_rows, ddl_every: 60, pause_ms: 8 }
+        let (large_every, large_rows) = (200, 20_000);
+        Self { seed, writers: 3, transactions: u64::MAX, large_every, large_rows, ddl_every: 60, pause_ms: 12 }
     }
 }
 
