@@ -29,6 +29,7 @@ on_postgres() (
     trap stop_servers EXIT
     start_both || exit 1
     cargo test --locked --no-fail-fast -p rowferry --test cases --test cases_mysql --test failover || failed=1
+    CASE=postgres cargo test --locked -p rowferry --test failpoints || failed=1
     cargo test --locked --no-fail-fast -p rowferry-postgres || failed=1
     exit $failed
 )
@@ -39,6 +40,7 @@ on_mysql() (
     start_both || exit 1
     cargo test --locked --no-fail-fast -p rowferry --test cases_mysql --test mysql_lives --test mysql_check || failed=1
     cargo test --locked --no-fail-fast -p rowferry --test cases cases_into_mysql || failed=1
+    CASE=mysql cargo test --locked -p rowferry --test failpoints || failed=1
     cargo test --locked --no-fail-fast -p rowferry-mysql || failed=1
     exit $failed
 )

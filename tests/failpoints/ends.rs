@@ -104,7 +104,9 @@ impl Source {
         let (source, tables) = match self {
             Self::Postgres(database) => {
                 let (url, name) = (database.url(), database.name());
-                let slot = format!("slot = \"{name}\", publication = \"{name}\"");
+                // What a killed process left unread is a backlog for the next one: read in parts by one pair.
+                let backlog = if matches!(copy, Copy::Sqlite) { ", backlog = \"64KiB\"" } else { "" };
+                let slot = format!("slot = \"{name}\", publication = \"{name}\"{backlog}");
                 (format!("{{ kind = \"postgres\", url = \"{url}\", {slot} }}"), "public.*".to_owned())
             }
             Self::Mysql(database) => {

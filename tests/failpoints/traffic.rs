@@ -28,7 +28,7 @@ pub(crate) fn tables() -> Vec<String> {
         "CREATE TABLE accounts (id int PRIMARY KEY, balance bigint NOT NULL, note varchar(20), big text)".to_owned(),
         format!("INSERT INTO accounts VALUES {}", accounts.join(", ")),
         "CREATE TABLE ledger (id int PRIMARY KEY, account int NOT NULL, amount int NOT NULL)".to_owned(),
-        "CREATE TABLE names (name varchar(200) PRIMARY KEY, n int NOT NULL)".to_owned(),
+        "CREATE TABLE names (name varchar(190) PRIMARY KEY, n int NOT NULL)".to_owned(),
         format!("INSERT INTO names VALUES {}", names.join(", ")),
         "CREATE TABLE scratch (id int PRIMARY KEY, v varchar(20))".to_owned(),
         "INSERT INTO scratch VALUES (1, 'first'), (50, 'first')".to_owned(),
@@ -70,7 +70,7 @@ pub(crate) fn round(round: u32) -> Vec<Step> {
         Step::Rows(format!("UPDATE scratch SET v = 'late' WHERE id = 1; INSERT INTO scratch VALUES ({entry}, 'late')")),
         Step::Ddl("TRUNCATE TABLE scratch".to_owned()),
         Step::Rows(format!("INSERT INTO scratch VALUES {}", again.join(", "))),
-        Step::Rows(format!("UPDATE bulk SET v = repeat(md5(concat('{round}-', id)), 3200)")),
+        Step::Rows(format!("UPDATE bulk SET v = repeat(concat('{round}-', id, '-'), 24000)")),
         Step::Ddl(format!("ALTER TABLE forms ADD COLUMN c{round} int DEFAULT {round}")),
         Step::Rows(format!("INSERT INTO forms (id, v, c{round}) VALUES ({round}, 'f', {entry})")),
         Step::Rows(format!(
