@@ -1,5 +1,7 @@
 //! What the fuzzers run: the decoders of `tests/hostile.rs`.
 
+// What only the test needs of them: inputs to start from, and the memory that is allowed.
+#[allow(dead_code)]
 #[path = "../tests/hostile/decoders.rs"]
 mod decoders;
 
