@@ -95,7 +95,6 @@ pub async fn run(
             result = stream::run(env, until, stop.clone(), requests) => result,
             error = pulse::silent(env) => {
                 env.source.hang_up().await;
-                env.lives.give_slices_up();
                 Err(error)
             }
             () = hard_stop(&mut stop, was_up) => Ok(()),
