@@ -152,7 +152,7 @@ async fn live_through(target: Target) {
     let before = ferry.id_of(2);
     assert_eq!(ferry.command(&["replay", &before])["pipelines"][0]["replayed"], 1);
     running.wait_status("row 2 refused again", |pipeline| {
-        has_letters(3)(pipeline) && ferry.letter(2).is_some_and(|letter| letter["id"].to_string() != before)
+        has_letters(3)(pipeline) && ferry.letter(2).is_some_and(|letter| letter["id"].as_u64() != before.parse().ok())
     });
     assert_eq!(ferry.letter(2).unwrap()["operation"], "copy");
 
