@@ -340,13 +340,6 @@ impl Lives {
         self.tables.lock().expect("no code panics while it holds the tables")
     }
 
-    /// No range is being copied any more: those that were are copied later.
-    pub fn give_slices_up(&self) {
-        for life in self.lock().values_mut() {
-            life.slices.iter_mut().for_each(|slice| slice.running = false);
-        }
-    }
-
     /// Runs a change of the state off the async threads, and makes it durable.
     pub async fn write(
         &self,

@@ -115,7 +115,6 @@ async fn keep_running(
             result = stream::run(env, until, stop.clone(), requests) => result,
             error = pulse::silent(env) => {
                 env.source.hang_up().await;
-                env.lives.give_slices_up();
                 Err(error)
             }
             () = hard_stop(&mut stop, was_up) => Ok(()),

@@ -564,7 +564,9 @@ impl<'a> Stream<'a> {
     /// Ends the jobs, writes what there is to write. The first error counts, after one of the checkpoints.
     async fn close(mut self, result: Result<()>) -> Result<()> {
         self.jobs.shutdown().await;
-        self.env.lives.give_slices_up();
+        for life in self.env.lives.lock().values_mut() {
+            life.slices.iter_mut().for_each(|slice| slice.running = false);
+        }
         let names: Vec<TableName> = self.env.lives.lock().keys().cloned().collect();
         let mut saved = Ok(());
         for name in names {

@@ -127,19 +127,25 @@ async fn a_disk_that_is_full() {
         // It has to say so: as its last error, or as the reason why it ended.
         let running = tokio::task::block_in_place(|| {
             let mut running = running;
-            while !running.has_ended() && !full.iter().any(|text| running.stderr().contains(text)) {
+            while !running.has_ended() && reason(&running.stderr()).is_none() {
                 std::thread::sleep(std::time::Duration::from_millis(50));
             }
             running
         });
         let said = running.stderr();
-        let reason = said.lines().rfind(|line| line.starts_with("error: ")).unwrap_or(&said);
+        let reason = reason(&said).unwrap_or_default();
+        println!("{folder}'s disk full: {reason}");
         assert!(full.iter().any(|text| reason.contains(text)), "{folder}: {said}");
         std::fs::remove_file(&filler).unwrap();
         disk.resize("400m");
         let running = scene.goes_on(running, &format!("{folder}'s disk full")).await;
         scene.close(traffic, running).await;
     }
+}
+
+/// Why it ended, or tries again.
+fn reason(stderr: &str) -> Option<&str> {
+    stderr.lines().rfind(|line| line.starts_with("error: ") || line.contains("trying again"))
 }
 
 /// Writes a file until there is no room.
