@@ -142,10 +142,11 @@ impl Backlog {
         Ok(true)
     }
 
-    /// A server that is short of something (places, space for the part) may still have what streaming takes.
+    /// A server that is short of something (places, space for the part) may still have what streaming takes. So may one that
+    /// fails to decode a part (XX000): a stream starts from where the slot itself noted its transactions, not its copy.
     fn failed(&self, failure: Failure, decoder: &Decoder) -> Result<()> {
         match &failure {
-            Failure::Server(error) if error.state.code().starts_with("53") => {
+            Failure::Server(error) if error.state.code().starts_with("53") || error.state.code() == "XX000" => {
                 self.place.refuse_backlogs(&failure.into_error("read a part"));
                 Ok(())
             }
