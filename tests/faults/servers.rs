@@ -93,7 +93,9 @@ async fn hold_at_mysql(database: &MysqlDatabase, table: &str) {
     let (mut client, mut other) = (database.client().await, database.client().await);
     client.query_drop("BEGIN").await.unwrap();
     client.query_drop(format!("SELECT * FROM {table} FOR UPDATE")).await.unwrap();
-    let waits = "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'";
+    // For a row, or, with a change of form, for the table.
+    let waits = "SELECT (SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT') \
+                 + (SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE '%metadata lock%')";
     until("rowferry waits", async || other.query_first::<u64, _>(waits).await.unwrap() != Some(0)).await;
     // Longer than this server lets a statement wait.
     meanwhile(3000).await;
