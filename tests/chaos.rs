@@ -11,6 +11,8 @@ use rowferry_testkit::{Mysql, Postgres, Random, Rowferry};
 use std::time::Duration;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rowferry");
+/// A batch with a swap of unique values is applied row by row, which takes its time on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_from_postgres_into_postgres() {
@@ -53,12 +55,14 @@ fn end(kind: Kind, rowferry: &Rowferry) -> End {
 async fn kill(source: Kind, target: Kind) {
     let kills = if std::env::var_os("ROWFERRY_LONG").is_some() { 34 } else { 6 };
     let mut random = Random::from_env();
-    let rowferry = Rowferry::new(BINARY, "");
-    let chaos = Chaos::prepare(end(source, &rowferry), end(target, &rowferry), Plan::new(random.number())).await;
+    let rowferry = Rowferry::new(BINARY, "").patience(PATIENCE);
+    // Writers that do not wait for a target that is killed all the time would leave it more and more to do.
+    let plan = Plan { transactions: 60 * kills, ..Plan::new(random.number()) };
+    let chaos = Chaos::prepare(end(source, &rowferry), end(target, &rowferry), plan).await;
     // What a killed process left unread is a backlog for the next one, and so is what the copies keep waiting.
     let backlog = if source == Kind::Postgres { ", backlog = \"256KiB\"" } else { "" };
     let (from, into) = (chaos.source().url(), chaos.target().url());
-    rowferry.set_config(&chaos.config(&from, &into, backlog, "slice_rows = 1000"));
+    rowferry.set_config(&chaos.config(&from, &into, backlog, "slice_rows = 1000\nmemory = \"8MiB\""));
     let mut traffic = chaos.start(Status { binary: BINARY.into(), config: rowferry.path("rowferry.toml") });
     for kill in 0..kills {
         let mut running = rowferry.spawn_run();
