@@ -76,7 +76,7 @@ pub(crate) async fn into_postgres(plan: &Plan) -> Vec<Figure> {
     figures
 }
 
-/// MariaDB into MariaDB, beside its own replication with one thread. Single commits are slow there: a tenth of the changes.
+/// MariaDB into MariaDB, beside its own replication with one thread. Each of single commits waits for the disk there: a tenth of the changes.
 pub(crate) async fn into_mariadb(plan: &Plan) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (what, load) in [("updates of 1,000", updates_1000(plan.rows)), ("updates of 1", updates_1(plan.rows / 10))] {
