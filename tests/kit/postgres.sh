@@ -43,6 +43,7 @@ need_packages() {
     command -v cc >/dev/null || missing+=(build-essential)
     command -v openssl >/dev/null || missing+=(openssl)
     command -v strace >/dev/null || missing+=(strace)
+    compgen -G "/usr/lib/*/faketime/libfaketimeMT.so.1" >/dev/null || missing+=(libfaketime)
     [ -n "$(postgres_bin)" ] || missing+=(postgresql-15 postgresql-contrib)
     [ -n "$(postgres_bin)" ] && ! [ -x "$(postgres_bin)/psql" ] && ! command -v psql >/dev/null && missing+=(postgresql-client)
     [ ${#missing[@]} = 0 ] && return
