@@ -69,16 +69,12 @@ fn table() -> Arc<TableSchema> {
         generated: None,
         fill: Fill::Null,
     };
-    Arc::new(TableSchema {
-        name: TableName::new("public", "t"),
-        dialect: Dialect::Postgres,
-        columns: COLUMNS.iter().map(column).collect(),
-        computed: Vec::new(),
-        key: vec![0],
-        indexes: Vec::new(),
-        foreign_keys: Vec::new(),
-        types: Vec::new(),
-    })
+    Arc::new(TableSchema::new(
+        TableName::new("public", "t"),
+        Dialect::Postgres,
+        COLUMNS.iter().map(column).collect(),
+        vec![0],
+    ))
 }
 
 #[divan::bench]

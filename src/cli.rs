@@ -68,9 +68,9 @@ pub struct RunArgs {
     /// End once every table is consistent and what the source had at the start is applied
     #[arg(long)]
     pub until_caught_up: bool,
-    /// Only this pipeline
-    #[arg(long, value_name = "NAME")]
-    pub pipeline: Option<String>,
+    /// Which pipelines
+    #[command(flatten)]
+    pub only: PipelineArgs,
 }
 
 /// What to compare.
@@ -82,9 +82,9 @@ pub struct VerifyArgs {
     /// Copy the rows that differ again
     #[arg(long)]
     pub repair: bool,
-    /// Only this pipeline
-    #[arg(long, value_name = "NAME")]
-    pub pipeline: Option<String>,
+    /// Which pipelines
+    #[command(flatten)]
+    pub only: PipelineArgs,
 }
 
 /// What to copy again.
@@ -97,9 +97,9 @@ pub struct ResyncArgs {
     /// Every table, from a new start of the log: after a lost slot, a purged log, or a restored source or target
     #[arg(long)]
     pub all: bool,
-    /// Only this pipeline
-    #[arg(long, value_name = "NAME")]
-    pub pipeline: Option<String>,
+    /// Which pipelines
+    #[command(flatten)]
+    pub only: PipelineArgs,
 }
 
 /// About rows that were put aside.
@@ -124,9 +124,9 @@ pub struct ListArgs {
     /// Show keys, and values in reasons
     #[arg(long)]
     pub values: bool,
-    /// Only this pipeline
-    #[arg(long, value_name = "NAME")]
-    pub pipeline: Option<String>,
+    /// Which pipelines
+    #[command(flatten)]
+    pub only: PipelineArgs,
 }
 
 /// Which letter to show.
@@ -137,9 +137,9 @@ pub struct ShowArgs {
     /// Show the row's values, and those in the reason
     #[arg(long)]
     pub values: bool,
-    /// The pipeline, if there are several
-    #[arg(long, value_name = "NAME")]
-    pub pipeline: Option<String>,
+    /// Which pipeline
+    #[command(flatten)]
+    pub only: PipelineArgs,
 }
 
 /// Which letters.
@@ -154,9 +154,9 @@ pub struct WhichArgs {
     /// Every one
     #[arg(long)]
     pub all: bool,
-    /// Only this pipeline
-    #[arg(long, value_name = "NAME")]
-    pub pipeline: Option<String>,
+    /// Which pipelines
+    #[command(flatten)]
+    pub only: PipelineArgs,
 }
 
 /// About the configuration file.

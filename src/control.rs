@@ -91,9 +91,6 @@ pub async fn ask<T: DeserializeOwned>(state_dir: &Path, ask: &Ask) -> Result<Opt
     let failed = |error: std::io::Error| {
         Error::new(ErrorKind::Unreachable, format!("ask the running process at {}", path.display())).because(error)
     };
-    let wrong = |error: serde_json::Error| {
-        Error::new(ErrorKind::Protocol, "understand the running process: it may be of another version").because(error)
-    };
     let mut line = serde_json::to_vec(ask).map_err(wrong)?;
     line.push(b'\n');
     stream.write_all(&line).await.map_err(failed)?;
@@ -101,9 +98,18 @@ pub async fn ask<T: DeserializeOwned>(state_dir: &Path, ask: &Ask) -> Result<Opt
     BufReader::new(stream.take(MAX_LINE_BYTES)).read_line(&mut line).await.map_err(failed)?;
     let answer: Answer = serde_json::from_str(&line).map_err(wrong)?;
     match (answer.ok, answer.error) {
-        (Some(value), _) => serde_json::from_value(value).map(Some).map_err(wrong),
+        (Some(value), _) => understood(value).map(Some),
         (None, error) => Err(Error::new(ErrorKind::Other, error.unwrap_or_else(|| "no answer".into()))),
     }
+}
+
+/// An answer, or a part of one, as what was asked for.
+pub fn understood<T: DeserializeOwned>(answer: serde_json::Value) -> Result<T, Error> {
+    serde_json::from_value(answer).map_err(wrong)
+}
+
+fn wrong(error: serde_json::Error) -> Error {
+    Error::new(ErrorKind::Protocol, "understand the running process: it may be of another version").because(error)
 }
 
 /// Whether a process runs with this state directory.

@@ -21,7 +21,7 @@ struct PipelineReport {
 
 pub(super) async fn run(config: &Config, args: &PipelineArgs, json: bool) -> Result<u8, Error> {
     let mut pipelines = Vec::new();
-    for pipeline in chosen(config, args.pipeline.as_deref())? {
+    for pipeline in chosen(config, args)? {
         pipelines.push(look(pipeline).await);
     }
     let report = Report { pipelines };

@@ -1,10 +1,10 @@
 //! `rowferry dead-letters`: the rows that a target refused. Asks the running process, or works on the state directory if none
 //! runs. Values are left out of everything unless they are asked for.
 
-use super::{OK, chosen, open_store, print_json, say};
-use crate::cli::{DeadLettersCommand, WhichArgs};
+use super::{OK, chosen, open_store, print_json, rfc3339, say};
+use crate::cli::{DeadLettersCommand, PipelineArgs, WhichArgs};
 use crate::config::{Config, PipelineConfig};
-use crate::control::{self, Ask, LetterAsk};
+use crate::control::{self, Ask, LetterAsk, understood};
 use crate::pipeline::letters::{Which, redacted_of};
 use crate::pipeline::life::{Lives, blocking};
 use crate::pipeline::session::REPLAY;
@@ -13,7 +13,6 @@ use rowferry_state::{DeadLetterRecord, RequestRecord, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::time::{Duration, UNIX_EPOCH};
 
 /// Letters of one answer.
 const PAGE: usize = 500;
@@ -45,13 +44,13 @@ pub(super) async fn run(config: &Config, command: &DeadLettersCommand, as_json: 
     match command {
         DeadLettersCommand::List(args) => {
             let mut letters = Vec::new();
-            for pipeline in chosen(config, args.pipeline.as_deref())? {
+            for pipeline in chosen(config, &args.only)? {
                 letters.extend(list(config, pipeline, args.table.as_deref(), args.values).await?);
             }
             if as_json { print_json(&json!({ "dead_letters": letters })) } else { print(&letters) }
         }
         DeadLettersCommand::Show(args) => {
-            let pipeline = the_one(config, args.pipeline.as_deref())?;
+            let pipeline = the_one(config, &args.only)?;
             let answer = ask(config, pipeline, LetterAsk::Show { id: args.id, values: args.values }).await?;
             if as_json { print_json(&answer) } else { print_one(&understood(answer)?) }
         }
@@ -66,8 +65,8 @@ pub(super) async fn run(config: &Config, command: &DeadLettersCommand, as_json: 
 }
 
 /// Ids are of one pipeline.
-fn the_one<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a PipelineConfig, Error> {
-    match chosen(config, name)?.as_slice() {
+fn the_one<'a>(config: &'a Config, only: &PipelineArgs) -> Result<&'a PipelineConfig, Error> {
+    match chosen(config, only)?.as_slice() {
         [pipeline] => Ok(pipeline),
         several => {
             let names: Vec<_> = several.iter().map(|pipeline| pipeline.name.as_str()).collect();
@@ -103,9 +102,9 @@ async fn carry_out(
     as_json: bool,
 ) -> Result<(), Error> {
     let (which, pipelines) = match (args.all, args.tables.is_empty()) {
-        (true, _) => (Which::All, chosen(config, args.pipeline.as_deref())?),
-        (_, false) => (Which::Tables(args.tables.clone()), chosen(config, args.pipeline.as_deref())?),
-        _ => (Which::Ids(args.ids.clone()), vec![the_one(config, args.pipeline.as_deref())?]),
+        (true, _) => (Which::All, chosen(config, &args.only)?),
+        (_, false) => (Which::Tables(args.tables.clone()), chosen(config, &args.only)?),
+        _ => (Which::Ids(args.ids.clone()), vec![the_one(config, &args.only)?]),
     };
     let mut report = Vec::new();
     for pipeline in pipelines {
@@ -190,12 +189,11 @@ fn shown(pipeline: &str, id: u64, record: &DeadLetterRecord, values: bool, with_
     };
     let key = |bytes: &Vec<u8>| Key::from_bytes(bytes.clone().into()).map(|key| key.to_string());
     let keys = record.keys.iter().map(key).collect::<Result<Vec<_>, _>>().map_err(|_| unreadable("key"))?;
-    let at = UNIX_EPOCH + Duration::from_micros(u64::try_from(record.at_us).unwrap_or(0));
     Ok(Shown {
         id,
         pipeline: pipeline.to_owned(),
         table: record.table.clone(),
-        at: humantime::format_rfc3339_millis(at).to_string(),
+        at: rfc3339(record.at_us),
         position: record.position.clone(),
         operation: record.op.clone(),
         state: if record.queued { "queued" } else { "kept" }.into(),
@@ -223,12 +221,6 @@ fn cells(form: &TableSchema, row: &Row, values: bool) -> BTreeMap<String, Value>
 
 fn as_value(value: impl Serialize) -> Result<Value, Error> {
     serde_json::to_value(value).map_err(|error| Error::new(ErrorKind::Other, "answer").because(error))
-}
-
-fn understood<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, Error> {
-    serde_json::from_value(answer).map_err(|error| {
-        Error::new(ErrorKind::Protocol, "understand the running process: it may be of another version").because(error)
-    })
 }
 
 fn print(letters: &[Shown]) {

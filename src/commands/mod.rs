@@ -8,7 +8,7 @@ mod run;
 mod status;
 mod verify;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, PipelineArgs};
 use crate::config::{Config, PipelineConfig};
 use crate::connect;
 use crate::control;
@@ -18,7 +18,7 @@ use crate::pipeline::life::{Lives, blocking, state_error};
 use rowferry_api::{Error, ErrorKind, Source, Target};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// Everything is in order.
 pub const OK: u8 = 0;
@@ -76,7 +76,8 @@ pub(crate) fn say_error(error: &Error) {
 }
 
 /// The pipelines meant: one by name, or all.
-fn chosen<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a PipelineConfig>, Error> {
+fn chosen<'a>(config: &'a Config, only: &PipelineArgs) -> Result<Vec<&'a PipelineConfig>, Error> {
+    let name = only.pipeline.as_deref();
     let chosen: Vec<_> =
         config.pipelines.iter().filter(|pipeline| name.is_none_or(|name| pipeline.name == name)).collect();
     if chosen.is_empty() {
@@ -86,6 +87,12 @@ fn chosen<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a Pipeline
             .hint(format!("It has: {}.", names.join(", "))));
     }
     Ok(chosen)
+}
+
+/// A time since 1970 for people and programs, in UTC.
+fn rfc3339(at_us: i64) -> String {
+    let at = UNIX_EPOCH + Duration::from_micros(u64::try_from(at_us).unwrap_or(0));
+    humantime::format_rfc3339_millis(at).to_string()
 }
 
 /// Source and target.

@@ -12,7 +12,7 @@ use serde_json::json;
 
 pub(super) async fn run(config: &Config, args: &ResyncArgs, as_json: bool) -> Result<u8, Error> {
     let mut done = Vec::new();
-    for pipeline in chosen(config, args.pipeline.as_deref())? {
+    for pipeline in chosen(config, &args.only)? {
         let running = if args.all { false } else { ask_running(config, pipeline, &args.tables).await? };
         if !running {
             store_request(config, pipeline, args).await?;

@@ -22,7 +22,7 @@ const REQUESTS: usize = 64;
 type Pipelines = Arc<BTreeMap<String, (Arc<Env>, mpsc::Sender<Request>)>>;
 
 pub(super) async fn run(config: &Config, args: &RunArgs, cli: &Cli) -> Result<u8, Error> {
-    let wanted = chosen(config, args.pipeline.as_deref())?;
+    let wanted = chosen(config, &args.only)?;
     let until = if args.until_caught_up { Until::CaughtUp } else { Until::Stopped };
     let stop = stop_on_signal()?;
     let store = open_store(config).await?;

@@ -1,6 +1,6 @@
 //! `rowferry status`: asks the running process, or reads the state directory if none runs.
 
-use super::{FOUND, OK, chosen, open_store, print_json};
+use super::{FOUND, OK, chosen, open_store, print_json, rfc3339};
 use crate::cli::PipelineArgs;
 use crate::config::Config;
 use crate::control::{self, Ask};
@@ -11,7 +11,7 @@ use crate::pipeline::life::{blocking, now_us};
 use rowferry_api::{Error, ErrorKind};
 use rowferry_state::{Store, TableState};
 use serde::{Deserialize, Serialize};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Time for the source to say where its log ends.
 const HEAD_WITHIN: Duration = Duration::from_secs(2);
@@ -102,8 +102,7 @@ pub(super) struct TableStatus {
 }
 
 pub(super) async fn run(config: &Config, args: &PipelineArgs, json: bool) -> Result<u8, Error> {
-    let names: Vec<String> =
-        chosen(config, args.pipeline.as_deref())?.iter().map(|pipeline| pipeline.name.clone()).collect();
+    let names: Vec<String> = chosen(config, args)?.iter().map(|pipeline| pipeline.name.clone()).collect();
     let mut status: Status = match control::ask(&config.state_dir, &Ask::Status).await? {
         Some(answer) => answer,
         None => match (stored(config).await, control::ask(&config.state_dir, &Ask::Status).await?) {
@@ -214,11 +213,6 @@ fn log_status(figures: &Figures) -> Option<LogStatus> {
         expires_in_seconds,
         alert: figures.log_alert.clone(),
     })
-}
-
-fn rfc3339(at_us: i64) -> String {
-    let at = UNIX_EPOCH + Duration::from_micros(u64::try_from(at_us).unwrap_or(0));
-    humantime::format_rfc3339_seconds(at).to_string()
 }
 
 async fn stored(config: &Config) -> Result<Status, Error> {

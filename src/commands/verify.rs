@@ -28,7 +28,7 @@ struct Document {
 pub(super) async fn run(config: &Config, args: &VerifyArgs, json: bool) -> Result<u8, Error> {
     let running: Option<Running> = control::ask(&config.state_dir, &Ask::Status).await?;
     let mut reports = Vec::new();
-    for pipeline in chosen(config, args.pipeline.as_deref())? {
+    for pipeline in chosen(config, &args.only)? {
         let status =
             running.as_ref().and_then(|running| running.pipelines.iter().find(|one| one.name == pipeline.name));
         reports.extend(verify(config, pipeline, args, status).await?);

@@ -20,16 +20,7 @@ fn column(id: i32, name: &str, native: &str) -> Column {
 }
 
 fn table(columns: Vec<Column>) -> TableSchema {
-    TableSchema {
-        name: TableName::new("public", "t"),
-        dialect: Dialect::Postgres,
-        columns,
-        computed: Vec::new(),
-        key: vec![0],
-        indexes: Vec::new(),
-        foreign_keys: Vec::new(),
-        types: Vec::new(),
-    }
+    TableSchema::new(TableName::new("public", "t"), Dialect::Postgres, columns, vec![0])
 }
 
 fn planned(before: Vec<Column>, now: Vec<Column>) -> Result<String, String> {

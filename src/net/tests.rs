@@ -72,16 +72,12 @@ fn form(name: &str, extra: usize) -> Arc<TableSchema> {
     let (names, key): (Vec<&str>, Vec<usize>) =
         if name == "one" { (vec!["id", "a", "b"], vec![0]) } else { (vec!["k2", "a", "b", "k1"], vec![3, 0]) };
     let extra_names: Vec<String> = (0..extra).map(|n| format!("x{n}")).collect();
-    Arc::new(TableSchema {
-        name: TableName::new("s", name),
-        dialect: Dialect::Postgres,
-        columns: names.into_iter().chain(extra_names.iter().map(String::as_str)).map(column).collect(),
-        computed: Vec::new(),
+    Arc::new(TableSchema::new(
+        TableName::new("s", name),
+        Dialect::Postgres,
+        names.into_iter().chain(extra_names.iter().map(String::as_str)).map(column).collect(),
         key,
-        indexes: Vec::new(),
-        foreign_keys: Vec::new(),
-        types: Vec::new(),
-    })
+    ))
 }
 
 /// Keys of few values, so that they meet often.

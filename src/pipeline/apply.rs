@@ -47,7 +47,8 @@ pub(super) struct Settled {
     pub below: u64,
 }
 
-/// Applies `work`. `catalog_version` is that of the source's catalog that the target's tables have followed. On an error nothing of it is in the target and the target's open transaction is rolled back.
+/// Applies `work`. `catalog_version` is that of the source's catalog that the target's tables have followed. On an error nothing
+/// of it is in the target and the target's open transaction is rolled back.
 pub(super) async fn apply(
     applier: &mut dyn Applier,
     work: Work,

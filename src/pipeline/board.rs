@@ -4,8 +4,8 @@ use rowferry_api::{LogKept, Position, TableName, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
-/// Silence of a log after which it counts as cut off.
-const SILENT_AFTER_US: i64 = 30_000_000;
+/// Silence of a log after which it counts as cut off: an idle one speaks up every ten seconds.
+pub(super) const SILENT_AFTER_US: i64 = 30_000_000;
 
 /// Where a pipeline as a whole stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +176,7 @@ impl Board {
     /// Seconds that the target is behind the source at `now_us`.
     pub fn lag_seconds(&self, now_us: i64) -> f64 {
         let figures = self.figures();
-        // An idle log speaks up every ten seconds; one that is silent for longer is not in step but cut off.
+        // One that is cut off is not in step.
         let silent = figures.heard_us.filter(|heard| now_us - heard > SILENT_AFTER_US);
         let since = [figures.waiting_since.map(|at| at.0), figures.behind_since_us, silent].into_iter().flatten().min();
         since.map_or(0.0, |since| (now_us - since).max(0) as f64 / 1e6)

@@ -147,16 +147,7 @@ mod tests {
     }
 
     fn named(name: &str) -> Arc<TableSchema> {
-        Arc::new(TableSchema {
-            name: TableName::new("public", name),
-            dialect: Dialect::Postgres,
-            columns: Vec::new(),
-            computed: Vec::new(),
-            key: Vec::new(),
-            indexes: Vec::new(),
-            foreign_keys: Vec::new(),
-            types: Vec::new(),
-        })
+        Arc::new(TableSchema::new(TableName::new("public", name), Dialect::Postgres, Vec::new(), Vec::new()))
     }
 
     fn delete(table: &Arc<TableSchema>, id: usize) -> Change {

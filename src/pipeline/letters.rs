@@ -4,15 +4,16 @@
 //! the row was read again from the source and its table has come in step since. So it may outlive its cause for a moment, and
 //! never goes early. What is known of all letters in memory is small: hashes of keys and sizes.
 
+mod index;
 mod redact;
 
 use super::life::{blocking, now_us, unreadable};
 use rowferry_api::{Cell, Error, ErrorKind, Key, Position, Result, Row, TableSchema};
 use rowferry_state::{DeadLetterRecord, Pipeline, Store};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use index::{Index, hash, size};
 use redact::redacted;
 
 /// What one pipeline keeps at most; the next letter halts it.
@@ -96,24 +97,6 @@ pub struct Letters {
     turn: Arc<tokio::sync::Mutex<()>>,
     state: Pipeline,
     store: Store,
-}
-
-#[derive(Debug, Default)]
-struct Index {
-    next: u64,
-    bytes: usize,
-    letters: BTreeMap<u64, Known>,
-    /// By a hash of table and key. Whoever acts on it looks at the record.
-    by_key: HashMap<u64, BTreeSet<u64>>,
-    by_table: HashMap<String, BTreeSet<u64>>,
-}
-
-#[derive(Debug)]
-struct Known {
-    table: String,
-    keys: Vec<u64>,
-    bytes: usize,
-    queued: bool,
 }
 
 impl Letters {
@@ -380,49 +363,6 @@ struct Changed {
     by_key: HashMap<u64, BTreeSet<u64>>,
 }
 
-impl Index {
-    fn insert(&mut self, id: u64, record: &DeadLetterRecord) {
-        let keys: Vec<u64> = record.keys.iter().map(|key| hash(&record.table, key)).collect();
-        for key in &keys {
-            self.by_key.entry(*key).or_default().insert(id);
-        }
-        self.by_table.entry(record.table.clone()).or_default().insert(id);
-        self.next = self.next.max(id + 1);
-        self.bytes += size(record);
-        let known = Known { table: record.table.clone(), keys, bytes: size(record), queued: record.queued };
-        self.letters.insert(id, known);
-    }
-
-    fn remove(&mut self, id: u64) {
-        let Some(known) = self.letters.remove(&id) else { return };
-        self.bytes -= known.bytes;
-        for key in &known.keys {
-            forget(&mut self.by_key, key, id);
-        }
-        forget(&mut self.by_table, &known.table, id);
-    }
-
-    fn of_table(&self, table: &str, which: impl Fn(&Known) -> bool) -> BTreeSet<u64> {
-        let ids = self.by_table.get(table).into_iter().flatten();
-        ids.copied().filter(|id| self.letters.get(id).is_some_and(&which)).collect()
-    }
-}
-
-fn forget<K: Hash + Eq>(map: &mut HashMap<K, BTreeSet<u64>>, key: &K, id: u64) {
-    if let Some(ids) = map.get_mut(key) {
-        ids.remove(&id);
-        if ids.is_empty() {
-            map.remove(key);
-        }
-    }
-}
-
-fn hash(table: &str, key: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (table, key).hash(&mut hasher);
-    hasher.finish()
-}
-
 fn bytes_of(key: &Key) -> Vec<u8> {
     key.as_bytes().to_vec()
 }
@@ -430,13 +370,6 @@ fn bytes_of(key: &Key) -> Vec<u8> {
 fn key_of(bytes: Vec<u8>) -> Result<Key> {
     let malformed = |_| Error::new(ErrorKind::Other, "read a dead letter in the state directory: its key is malformed");
     Key::from_bytes(bytes.into()).map_err(malformed)
-}
-
-fn size(record: &DeadLetterRecord) -> usize {
-    /// Its place in the index and in the state's own.
-    const OVERHEAD_BYTES: usize = 200;
-    let keys: usize = record.keys.iter().map(Vec::len).sum();
-    OVERHEAD_BYTES + record.table.len() + record.reason.len() + keys + record.row.len() + record.schema_json.len()
 }
 
 fn record_of(letter: &Letter, position: Option<&Position>) -> Result<DeadLetterRecord> {

@@ -284,7 +284,6 @@ impl Life {
             rows_compared: self.rows_compared,
             compares: self.compares,
             rows_applied: self.rows_applied,
-            dead_letters: 0,
             at_target: self.at_target,
             source_id: self.source_id,
             columns_seen: self.columns_seen,

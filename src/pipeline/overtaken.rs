@@ -136,16 +136,7 @@ mod tests {
     }
 
     fn table() -> Arc<TableSchema> {
-        Arc::new(TableSchema {
-            name: TableName::new("public", "t"),
-            dialect: Dialect::Postgres,
-            columns: Vec::new(),
-            computed: Vec::new(),
-            key: vec![0],
-            indexes: Vec::new(),
-            foreign_keys: Vec::new(),
-            types: Vec::new(),
-        })
+        Arc::new(TableSchema::new(TableName::new("public", "t"), Dialect::Postgres, Vec::new(), vec![0]))
     }
 
     fn key(number: u8) -> Key {

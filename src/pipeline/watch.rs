@@ -1,7 +1,7 @@
 //! Watches a running pipeline from beside it: whether it moves while there is something to do, and how much log its source
 //! keeps for it. It depends on neither end's answer to the pipeline itself.
 
-use super::board::{Figures, Phase};
+use super::board::{Figures, Phase, SILENT_AFTER_US};
 use super::life::now_us;
 use super::{Env, Until};
 use crate::config::OnLogLimit;
@@ -16,8 +16,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const ASK_EVERY: Duration = Duration::from_secs(5);
 /// How often a limit that is passed is said again.
 const SAY_EVERY: Duration = Duration::from_secs(3600);
-/// An idle log speaks up every ten seconds.
-const LEAST_SILENCE_US: i64 = 30_000_000;
 /// How many times longer an index may take.
 const BUILD_PATIENCE: i64 = 12;
 /// Kind of the stored note that the log was given up on purpose; its detail says why.
@@ -56,27 +54,25 @@ fn look_for_stall(env: &Env) -> Option<String> {
     let now = now_us();
     let after_us = i64::try_from(env.config.stalled_after.as_micros()).unwrap_or(i64::MAX);
     let mut figures = env.board.figures();
-    let Some(waits_for) = waits_for(&figures, now, after_us) else {
+    let stalled = why_stalled(&mut figures, now, after_us);
+    match (&figures.stalled, &stalled) {
+        (None, Some(why)) => tracing::warn!("stalled: {why}"),
+        (Some(_), None) => tracing::info!("it moves again"),
+        _ => {}
+    }
+    figures.stalled.clone_from(&stalled);
+    stalled
+}
+
+fn why_stalled(figures: &mut Figures, now: i64, after_us: i64) -> Option<String> {
+    let Some(waits_for) = waits_for(figures, now, after_us) else {
         figures.busy_since_us = None;
-        if figures.stalled.take().is_some() {
-            tracing::info!("it moves again");
-        }
         return None;
     };
     let since = (*figures.busy_since_us.get_or_insert(now)).max(figures.moved_us);
     let patience = if figures.work.builds > 0 { BUILD_PATIENCE } else { 1 };
-    if now - since < after_us.saturating_mul(patience) {
-        if figures.stalled.take().is_some() {
-            tracing::info!("it moves again");
-        }
-        return None;
-    }
-    let why = format!("nothing has moved for {} s: {waits_for}", (now - since) / 1_000_000);
-    if figures.stalled.is_none() {
-        tracing::warn!("stalled: {why}");
-    }
-    figures.stalled = Some(why.clone());
-    Some(why)
+    let is_stalled = now - since >= after_us.saturating_mul(patience);
+    is_stalled.then(|| format!("nothing has moved for {} s: {waits_for}", (now - since) / 1_000_000))
 }
 
 /// What a pipeline waits for that has something to do; `None` if it has not. A silent log counts as idle for as long as an
@@ -111,7 +107,7 @@ fn waits_for(figures: &Figures, now: i64, after_us: i64) -> Option<String> {
         _ if work.has_transactions => {
             Some("transactions that are read wait for more of the source's log, or for the copies' turn to end".into())
         }
-        _ => figures.heard_us.filter(|heard| now - heard > LEAST_SILENCE_US.max(after_us)).map(|heard| {
+        _ => figures.heard_us.filter(|heard| now - heard > SILENT_AFTER_US.max(after_us)).map(|heard| {
             format!("the source's log has said nothing for {} s, not even that it is idle", seconds(heard))
         }),
     }

@@ -18,16 +18,12 @@ fn form() -> TableSchema {
         generated: None,
         fill: Fill::Null,
     };
-    TableSchema {
-        name: TableName::new("public", "t"),
-        dialect: Dialect::Postgres,
-        columns: vec![column("id", Type::Int { bits: 64, unsigned: false }), column("v", Type::Text)],
-        computed: Vec::new(),
-        key: vec![0],
-        indexes: Vec::new(),
-        foreign_keys: Vec::new(),
-        types: Vec::new(),
-    }
+    TableSchema::new(
+        TableName::new("public", "t"),
+        Dialect::Postgres,
+        vec![column("id", Type::Int { bits: 64, unsigned: false }), column("v", Type::Text)],
+        vec![0],
+    )
 }
 
 fn blocks(lines: &[String], per_block: usize) -> BlockStream<'static> {

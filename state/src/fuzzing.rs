@@ -48,7 +48,6 @@ pub fn payloads() -> Vec<Vec<u8>> {
         rows_compared: 9,
         compares: true,
         rows_applied: 8,
-        dead_letters: 0,
         at_target: AtTarget::Made,
         source_id: 16_384,
         columns_seen: 5,

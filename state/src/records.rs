@@ -94,8 +94,6 @@ pub struct TableRecord {
     pub compares: bool,
     /// Changes applied from the log.
     pub rows_applied: u64,
-    /// Not used: dead letters are counted where they are kept.
-    pub dead_letters: u64,
     /// Where the target's table comes from.
     pub at_target: AtTarget,
     /// The source's own id of the table.
@@ -118,7 +116,7 @@ struct TableRecordV1 {
     high: Option<String>,
     rows_copied: u64,
     rows_applied: u64,
-    dead_letters: u64,
+    _dead_letters: u64,
     at_target: AtTarget,
     source_id: u64,
     columns_seen: i32,
@@ -138,7 +136,6 @@ impl From<TableRecordV1> for TableRecord {
             rows_compared: 0,
             compares: false,
             rows_applied: record.rows_applied,
-            dead_letters: record.dead_letters,
             at_target: record.at_target,
             source_id: record.source_id,
             columns_seen: record.columns_seen,
@@ -317,7 +314,7 @@ mod tests {
             high: Some(text("0/1")),
             rows_copied: 5,
             rows_applied: 6,
-            dead_letters: 7,
+            _dead_letters: 7,
             at_target: AtTarget::Made,
             source_id: 8,
             columns_seen: 9,

@@ -18,7 +18,6 @@ fn table(state: TableState) -> TableRecord {
         rows_compared: 4,
         compares: true,
         rows_applied: 2,
-        dead_letters: 3,
         at_target: AtTarget::Made,
         source_id: 4,
         columns_seen: 5,

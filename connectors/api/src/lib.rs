@@ -4,7 +4,8 @@
 //! net change of each row, and hands [`Batch`]es to an [`Applier`]. Whole tables travel beside that way, as
 //! [`Block`]s of a [`Range`] that a [`TableReader`] reads and an [`Applier`] replaces.
 //!
-//! This crate deliberately holds no I/O (the failpoints of debug builds apart), no configuration and no database's name beyond [`Dialect`].
+//! This crate deliberately holds no I/O (the failpoints of debug builds apart), no configuration and no database's name beyond
+//! [`Dialect`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -61,6 +61,12 @@ pub struct TableSchema {
 }
 
 impl TableSchema {
+    /// A table of these columns and this key, and nothing else.
+    pub fn new(name: TableName, dialect: Dialect, columns: Vec<Column>, key: Vec<usize>) -> Self {
+        let (computed, indexes, foreign_keys, types) = Default::default();
+        Self { name, dialect, columns, computed, key, indexes, foreign_keys, types }
+    }
+
     /// The place of a column among the cells.
     pub fn column_index(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)

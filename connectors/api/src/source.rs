@@ -30,7 +30,8 @@ pub trait Source: Send + Sync {
     /// Returns once the server has answered on a connection of its own, that waits for nothing else.
     async fn ping(&self) -> Result<()>;
 
-    /// Lets go of connections that are kept for the next call: the server does not answer on them.
+    /// Lets go of connections that are kept for the next call and that would not be given up with a call that is dropped: the
+    /// server does not answer on them.
     async fn hang_up(&self) {}
 
     /// Looks at server, rights, publication, slot and these tables, and changes nothing.

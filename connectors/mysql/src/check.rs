@@ -4,10 +4,11 @@ mod tables;
 
 use crate::catalog::{Which, query_text};
 use crate::connection::{Flavor, Server};
-use crate::status::{Origin, variable};
+use crate::status::{self, Origin, Retention, variable};
 use crate::zero_dates::ZeroDates;
 use mysql_async::Conn;
 use rowferry_api::{Finding, Result, SourceTable};
+use std::time::Duration;
 
 /// Less log than this is gone before somebody has slept.
 const LEAST_RETENTION_SECONDS: u64 = 24 * 3600;
@@ -109,37 +110,26 @@ async fn log(conn: &mut Conn, server: Server, origin: &Origin) -> Result<Vec<Fin
 }
 
 async fn retention(conn: &mut Conn, server: Server) -> Result<Vec<Finding>> {
-    let number = |text: Option<String>| text.and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-    let seconds = number(variable(conn, "binlog_expire_logs_seconds").await?);
-    let days = number(variable(conn, "expire_logs_days").await?);
-    let bytes = number(variable(conn, "max_binlog_total_size").await?);
-    let kept = if seconds > 0.0 { seconds } else { days * 86_400.0 };
+    let Retention { seconds, bytes } = status::retention(conn).await?;
     let mend = match server.is_mysql(8, 0) || server.is_mariadb(10, 6) {
         true => "SET GLOBAL binlog_expire_logs_seconds = 259200;",
         false => "SET GLOBAL expire_logs_days = 3;",
     };
-    let mut findings = Vec::new();
-    #[expect(clippy::cast_precision_loss, reason = "seconds of a day")]
-    let least = LEAST_RETENTION_SECONDS as f64;
-    if kept > 0.0 && kept < least {
-        findings.push(Finding::warning(
-            "source log retention",
-            format!("the log is kept for {:.1} hours: a longer stop of rowferry would lose its place", kept / 3600.0),
-            Some(mend.into()),
-        ));
-    } else {
-        findings.push(Finding::ok(
-            "source log retention",
-            if kept == 0.0 { "for good".into() } else { format!("{:.0} hours", kept / 3600.0) },
-        ));
-    }
-    if bytes > 0.0 {
-        findings.push(Finding::warning(
-            "source log size",
-            format!("no more than {bytes:.0} bytes of log are kept (max_binlog_total_size)"),
-            None,
-        ));
-    }
+    let subject = "source log retention";
+    let mut findings =
+        vec![match seconds.map(|seconds| (seconds, Duration::from_secs(seconds).as_secs_f64() / 3600.0)) {
+            None => Finding::ok(subject, "for good"),
+            Some((seconds, hours)) if seconds < LEAST_RETENTION_SECONDS => Finding::warning(
+                subject,
+                format!("the log is kept for {hours:.1} hours: a longer stop of rowferry would lose its place"),
+                Some(mend.into()),
+            ),
+            Some((_, hours)) => Finding::ok(subject, format!("{hours:.0} hours")),
+        }];
+    findings.extend(bytes.map(|bytes| {
+        let what = format!("no more than {bytes} bytes of log are kept (max_binlog_total_size)");
+        Finding::warning("source log size", what, None)
+    }));
     Ok(findings)
 }
 

@@ -170,9 +170,6 @@ impl Source for MysqlSource {
         self.connect.ping().await
     }
 
-    /// The one that is asked goes by itself with a call that is dropped.
-    async fn hang_up(&self) {}
-
     async fn check(&self, tables: &[SourceTable]) -> Result<Vec<Finding>> {
         let mut asked = self.ask().await?;
         let (conn, server, origin) = asked.parts();

@@ -69,14 +69,28 @@ pub(crate) async fn files(conn: &mut Conn) -> Result<Vec<(String, u64)>> {
     Ok(rows.into_iter().filter_map(file).collect())
 }
 
+/// For how long and how much of its log a server keeps by its settings; `None` is for good, and without a bound.
+pub(crate) struct Retention {
+    pub(crate) seconds: Option<u64>,
+    pub(crate) bytes: Option<u64>,
+}
+
+pub(crate) async fn retention(conn: &mut Conn) -> Result<Retention> {
+    // 0 is no limit.
+    let mut limit = async |name| {
+        let number = variable(conn, name).await?.and_then(|text| text.parse::<f64>().ok());
+        Ok::<_, Error>(number.filter(|limit| *limit > 0.0))
+    };
+    // Days may have a fraction on MariaDB.
+    let seconds = limit("binlog_expire_logs_seconds").await?;
+    let days = limit("expire_logs_days").await?;
+    let bytes = limit("max_binlog_total_size").await?.map(|bytes| bytes as u64);
+    Ok(Retention { seconds: seconds.or(days.map(|days| days * 86_400.0)).map(|seconds| seconds as u64), bytes })
+}
+
 /// What the server keeps behind a place in its log, and when it lets go of it.
 pub(crate) async fn kept(conn: &mut Conn, at: Option<&LogPosition>) -> Result<LogKept> {
-    let mut number = async |name| Ok::<_, Error>(variable(conn, name).await?.and_then(|text| text.parse::<f64>().ok()));
-    // Those that a server has are not 0; days may have a fraction on MariaDB.
-    let seconds = number("binlog_expire_logs_seconds").await?.filter(|seconds| *seconds > 0.0);
-    let days = number("expire_logs_days").await?.filter(|days| *days > 0.0);
-    let most_bytes = number("max_binlog_total_size").await?.filter(|bytes| *bytes > 0.0).map(|bytes| bytes as u64);
-    let kept_seconds = seconds.or(days.map(|days| days * 86_400.0)).map(|seconds| seconds as u64);
+    let Retention { seconds: kept_seconds, bytes: most_bytes } = retention(conn).await?;
     let mut kept = LogKept { kept_seconds, ..LogKept::default() };
     let Some(at) = at else { return Ok(kept) };
     // A user without the right to list the files sees no more than that.

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-use bytes::{BufMut, BytesMut};
+#[path = "../../api/tests/support/applier.rs"]
+mod applier;
+
+use applier::*;
 use rowferry_api::{
-    Alteration, Applier, Batch, Block, BlockStream, Cell, Created, Error, ErrorKind, Identity, Key, PartialUpdate,
-    Position, Range, Replaced, Row, RowBuilder, Source, Step, TableName, TableRows, TableSchema, Target, TypeDefKind,
-    encode_copy_cell,
+    Alteration, Applier, Cell, Created, ErrorKind, Identity, Position, Range, RowBuilder, Source, Step, TableName,
+    TableRows, TableSchema, Target, TypeDefKind,
 };
 use rowferry_postgres::{PostgresSource, PostgresTarget, SourceOptions, TargetOptions};
 use rowferry_testkit::{Database, Postgres};
@@ -68,74 +70,13 @@ impl Ferry {
 
     /// The target's rows, one a line, NULL as `-`.
     async fn rows(&self, sql: &str) -> Vec<String> {
-        let rows = self.target.query_text(sql).await;
-        let line = |row: Vec<Option<String>>| {
-            row.into_iter().map(|cell| cell.unwrap_or_else(|| "-".into())).collect::<Vec<_>>().join(" ")
-        };
-        rows.into_iter().map(line).collect()
+        lines(self.target.query_text(sql).await)
     }
 }
 
 async fn version() -> u32 {
     let number = Postgres::shared().create_database("version").value("SHOW server_version_num").await;
     number.parse::<u32>().unwrap() / 10_000
-}
-
-/// `-` is NULL, `?` unchanged.
-fn cell(text: &str) -> Cell<'_> {
-    match text {
-        "-" => Cell::Null,
-        "?" => Cell::Unchanged,
-        text => Cell::Text(text.as_bytes()),
-    }
-}
-
-fn row(cells: &str) -> Row {
-    let mut builder = RowBuilder::new();
-    cells.split(' ').for_each(|text| builder.push(cell(text)));
-    builder.finish()
-}
-
-fn key(cells: &str) -> Key {
-    Key::from_cells(cells.split(' ').map(cell))
-}
-
-fn nothing(table: &Arc<TableSchema>) -> TableRows {
-    TableRows::new(table.clone())
-}
-
-fn upserts(table: &Arc<TableSchema>, rows: &[&str]) -> Step {
-    Step::Rows(TableRows { upserts: rows.iter().map(|cells| row(cells)).collect(), ..nothing(table) })
-}
-
-fn updates(table: &Arc<TableSchema>, rows: &[(&str, &str)]) -> Step {
-    let update = |&(old, cells): &(&str, &str)| PartialUpdate { key: key(old), row: row(cells) };
-    Step::Rows(TableRows { updates: rows.iter().map(update).collect(), ..nothing(table) })
-}
-
-fn deletes(table: &Arc<TableSchema>, keys: &[&str]) -> Step {
-    Step::Rows(TableRows { deletes: keys.iter().map(|cells| key(cells)).collect(), ..nothing(table) })
-}
-
-async fn apply(applier: &mut Box<dyn Applier>, steps: Vec<Step>, end: Option<&str>) -> Result<Vec<String>, Error> {
-    let applied = applier.apply(&Batch { steps, end: end.map(Position::new) }).await?;
-    Ok(applied.missing.iter().map(|(_, key)| key.to_string()).collect())
-}
-
-async fn replace(applier: &mut Box<dyn Applier>, table: &TableSchema, range: &Range, rows: &[&str]) -> Replaced {
-    let mut data = BytesMut::new();
-    for cells in rows {
-        for (place, text) in cells.split(' ').enumerate() {
-            if place > 0 {
-                data.put_u8(b'\t');
-            }
-            encode_copy_cell((text != "-").then_some(text.as_bytes()), &mut data);
-        }
-        data.put_u8(b'\n');
-    }
-    let block = Block::new(data.freeze());
-    let stream: BlockStream<'_> = Box::pin(futures_util::stream::iter([Ok(block)]));
-    applier.replace(table, range, stream).await.unwrap()
 }
 
 #[tokio::test]
@@ -236,18 +177,8 @@ async fn values_that_go_in_binary_are_the_same_as_in_text() {
     let step = Step::Rows(TableRows { inserts: inserts.collect(), ..TableRows::new(ferry.form("t").await) });
     apply(&mut applier, vec![step], Some("1")).await.unwrap();
 
-    let mut data = BytesMut::new();
-    for row in &rows {
-        for (place, text) in row.iter().enumerate() {
-            if place > 0 {
-                data.put_u8(b'\t');
-            }
-            encode_copy_cell(text.as_deref().map(str::as_bytes), &mut data);
-        }
-        data.put_u8(b'\n');
-    }
-    let (u, blocks) = (ferry.form("u").await, futures_util::stream::iter([Ok(Block::new(data.freeze()))]));
-    applier.replace(&u, &Range::Whole, Box::pin(blocks)).await.unwrap();
+    let cells = rows.iter().map(|row| row.iter().map(|text| text.as_deref().map(str::as_bytes)).collect());
+    applier.replace(&*ferry.form("u").await, &Range::Whole, block(cells)).await.unwrap();
 
     for name in ["t", "u"] {
         let texts: Vec<String> = (0..PLAIN.len()).map(|place| format!("c{place}")).collect();

@@ -39,16 +39,7 @@ impl Fixture {
 }
 
 fn form() -> Arc<TableSchema> {
-    Arc::new(TableSchema {
-        name: TableName::new("public", "t"),
-        dialect: Dialect::Postgres,
-        columns: Vec::new(),
-        computed: Vec::new(),
-        key: vec![0],
-        indexes: Vec::new(),
-        foreign_keys: Vec::new(),
-        types: Vec::new(),
-    })
+    Arc::new(TableSchema::new(TableName::new("public", "t"), Dialect::Postgres, Vec::new(), vec![0]))
 }
 
 fn key(text: &str) -> Key {

@@ -2,17 +2,19 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../../api/tests/support/applier.rs"]
+mod applier;
 mod batches;
 mod forms;
 mod ranges;
 mod values;
 
-use bytes::{BufMut, BytesMut};
+use applier::*;
 use futures_util::StreamExt;
 use rowferry_api::{
-    Alteration, Applier, Batch, Block, BlockStream, Cell, Column, Created, Dialect, Error, ErrorKind, Fill, ForeignKey,
-    Identity, Index, Key, PartialUpdate, Position, Range, Replaced, Row, RowBuilder, Severity, Source, Step, TableName,
-    TableRows, TableSchema, Target, Type, encode_copy_cell,
+    Alteration, Applier, Cell, Column, Created, Dialect, ErrorKind, Fill, ForeignKey, Identity, Index, Key,
+    PartialUpdate, Position, Range, Row, RowBuilder, Severity, Source, Step, TableName, TableRows, TableSchema, Target,
+    Type,
 };
 use rowferry_mysql::{MysqlSource, MysqlTarget, SourceOptions, TargetOptions};
 use rowferry_testkit::{Mysql, MysqlDatabase};
@@ -77,82 +79,6 @@ impl Ferry {
         }
         lines
     }
-}
-
-fn lines(rows: Vec<Vec<Option<String>>>) -> Vec<String> {
-    let line = |row: Vec<Option<String>>| {
-        row.into_iter().map(|cell| cell.unwrap_or_else(|| "-".into())).collect::<Vec<_>>().join(" ")
-    };
-    rows.into_iter().map(line).collect()
-}
-
-/// `-` is NULL, `?` unchanged.
-fn cell(text: &str) -> Cell<'_> {
-    match text {
-        "-" => Cell::Null,
-        "?" => Cell::Unchanged,
-        text => Cell::Text(text.as_bytes()),
-    }
-}
-
-fn row(cells: &str) -> Row {
-    let mut builder = RowBuilder::new();
-    cells.split(' ').for_each(|text| builder.push(cell(text)));
-    builder.finish()
-}
-
-fn key(cells: &str) -> Key {
-    Key::from_cells(cells.split(' ').map(cell))
-}
-
-fn nothing(table: &Arc<TableSchema>) -> TableRows {
-    TableRows::new(table.clone())
-}
-
-fn upserts(table: &Arc<TableSchema>, rows: &[&str]) -> Step {
-    Step::Rows(TableRows { upserts: rows.iter().map(|cells| row(cells)).collect(), ..nothing(table) })
-}
-
-fn inserts(table: &Arc<TableSchema>, rows: &[&str]) -> Step {
-    Step::Rows(TableRows { inserts: rows.iter().map(|cells| row(cells)).collect(), ..nothing(table) })
-}
-
-fn updates(table: &Arc<TableSchema>, rows: &[(&str, &str)]) -> Step {
-    let update = |&(old, cells): &(&str, &str)| PartialUpdate { key: key(old), row: row(cells) };
-    Step::Rows(TableRows { updates: rows.iter().map(update).collect(), ..nothing(table) })
-}
-
-fn deletes(table: &Arc<TableSchema>, keys: &[&str]) -> Step {
-    Step::Rows(TableRows { deletes: keys.iter().map(|cells| key(cells)).collect(), ..nothing(table) })
-}
-
-async fn apply(applier: &mut Box<dyn Applier>, steps: Vec<Step>, end: Option<&str>) -> Result<Vec<String>, Error> {
-    let applied = applier.apply(&Batch { steps, end: end.map(Position::new) }).await?;
-    Ok(applied.missing.iter().map(|(_, key)| key.to_string()).collect())
-}
-
-fn block<'a>(rows: impl IntoIterator<Item = Vec<Option<&'a [u8]>>>) -> BlockStream<'static> {
-    let mut data = BytesMut::new();
-    for cells in rows {
-        for (place, cell) in cells.into_iter().enumerate() {
-            if place > 0 {
-                data.put_u8(b'\t');
-            }
-            encode_copy_cell(cell, &mut data);
-        }
-        data.put_u8(b'\n');
-    }
-    Box::pin(futures_util::stream::iter([Ok(Block::new(data.freeze()))]))
-}
-
-fn blocks(rows: &[&str]) -> BlockStream<'static> {
-    let cells = |row: &&'static str| row.split(' ').map(|text| (text != "-").then_some(text.as_bytes())).collect();
-    let rows: Vec<&'static str> = rows.iter().map(|row| &*Box::leak((*row).to_owned().into_boxed_str())).collect();
-    block(rows.iter().map(cells).collect::<Vec<_>>())
-}
-
-async fn replace(applier: &mut Box<dyn Applier>, table: &TableSchema, range: &Range, rows: &[&str]) -> Replaced {
-    applier.replace(table, range, blocks(rows)).await.unwrap()
 }
 
 fn range(after: Option<&str>, upto: Option<&str>) -> Range {

@@ -184,16 +184,7 @@ fn postgres_kinds() -> Vec<(Type, &'static str, &'static [&'static str])> {
 }
 
 fn postgres_form(ferry: &Ferry, name: &str, columns: Vec<Column>) -> TableSchema {
-    TableSchema {
-        name: TableName::new(ferry.target.name(), name),
-        dialect: Dialect::Postgres,
-        columns,
-        computed: Vec::new(),
-        key: vec![0],
-        indexes: Vec::new(),
-        foreign_keys: Vec::new(),
-        types: Vec::new(),
-    }
+    TableSchema::new(TableName::new(ferry.target.name(), name), Dialect::Postgres, columns, vec![0])
 }
 
 #[tokio::test]

@@ -28,16 +28,7 @@ pub fn column(name: &str, ty: Type) -> Column {
 /// A form whose first `key` columns are its key.
 pub fn table(name: &str, key: usize, mut columns: Vec<Column>) -> TableSchema {
     columns[..key].iter_mut().for_each(|column| column.nullable = false);
-    TableSchema {
-        name: TableName::new("", name),
-        dialect: Dialect::Postgres,
-        columns,
-        computed: Vec::new(),
-        key: (0..key).collect(),
-        indexes: Vec::new(),
-        foreign_keys: Vec::new(),
-        types: Vec::new(),
-    }
+    TableSchema::new(TableName::new("", name), Dialect::Postgres, columns, (0..key).collect())
 }
 
 pub fn index(name: &str, unique: bool, columns: &[&str]) -> Index {
