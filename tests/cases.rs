@@ -5,7 +5,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use rowferry_testkit::cases::{self, Copy, Expect, Kind};
+use rowferry_testkit::Kind;
+use rowferry_testkit::cases::{self, Copy, Expect};
 use rowferry_testkit::compare::{Pair, Target, differences, own_rows, source_tables, structure_differences};
 use rowferry_testkit::{Database, Mysql, Postgres, Rowferry, psql};
 use std::path::{Path, PathBuf};

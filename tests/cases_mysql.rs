@@ -6,7 +6,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use rowferry_testkit::cases::{self, Copy, Expect, Kind};
+use rowferry_testkit::Kind;
+use rowferry_testkit::cases::{self, Copy, Expect};
 use rowferry_testkit::mysql::compare::{Pair, Target, differences, source_tables, structure_differences};
 use rowferry_testkit::{Mysql, MysqlDatabase, Rowferry, mysql};
 use std::path::{Path, PathBuf};

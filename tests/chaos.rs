@@ -5,9 +5,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use rowferry_testkit::cases::Kind;
-use rowferry_testkit::chaos::{Chaos, End, Plan, Status};
-use rowferry_testkit::{Mysql, Postgres, Random, Rowferry};
+use rowferry_testkit::chaos::{Chaos, Plan, Status};
+use rowferry_testkit::{End, Kind, Random, Rowferry, is_long};
 use std::time::Duration;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rowferry");
@@ -44,21 +43,14 @@ async fn kills_from_mysql_into_mysql() {
     kill(Kind::Mysql, Kind::Mysql).await;
 }
 
-fn end(kind: Kind, rowferry: &Rowferry) -> End {
-    match kind {
-        Kind::Postgres => End::Postgres(Postgres::shared().create_database("chaos")),
-        Kind::Mysql => End::Mysql(Mysql::shared().create_database("chaos")),
-        Kind::Sqlite => End::Sqlite(rowferry.path("target.db")),
-    }
-}
-
 async fn kill(source: Kind, target: Kind) {
-    let kills = if std::env::var_os("ROWFERRY_LONG").is_some() { 34 } else { 6 };
+    let kills = if is_long() { 34 } else { 6 };
     let mut random = Random::from_env();
     let rowferry = Rowferry::new(BINARY, "").patience(PATIENCE);
     // Writers that do not wait for a target that is killed all the time would leave it more and more to do.
     let plan = Plan { transactions: 60 * kills, ..Plan::new(random.number()) };
-    let chaos = Chaos::prepare(end(source, &rowferry), end(target, &rowferry), plan).await;
+    let end = |kind| End::create(kind, "chaos", rowferry.path("target.db"));
+    let chaos = Chaos::prepare(end(source), end(target), plan).await;
     // What a killed process left unread is a backlog for the next one, and so is what the copies keep waiting.
     let backlog = if source == Kind::Postgres { ", backlog = \"256KiB\"" } else { "" };
     let (from, into) = (chaos.source().url(), chaos.target().url());

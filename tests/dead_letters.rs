@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use rowferry_testkit::{Database, Mysql, MysqlDatabase, Postgres, Rowferry, Running, config};
+use rowferry_testkit::{Database, End, Kind, Mysql, Postgres, Rowferry, Rows, Running, config};
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rowferry");
@@ -11,80 +11,44 @@ const TABLE: &str = "CREATE TABLE t (id int PRIMARY KEY, v int, note text);
     INSERT INTO t SELECT g, g % 100, 'note ' || g FROM generate_series(1, 50) g";
 const LETS_GO: &str = "on_bad_row = \"dead_letter\"";
 
-/// A target, and how a person keeps large numbers out of its table `t`.
-enum Target {
-    Postgres(Database),
-    Mysql(MysqlDatabase),
-    Sqlite,
-}
-
 struct Ferry {
     source: Database,
-    target: Target,
+    target: End,
     rowferry: Rowferry,
 }
 
 impl Ferry {
-    async fn new(target: Target, setup: &str) -> Self {
+    async fn new(kind: Kind, setup: &str) -> Self {
         let source = Postgres::shared().create_database("letters_source");
         source.execute(setup).await;
-        let section = match &target {
-            Target::Postgres(database) => config::postgres(database),
-            Target::Mysql(database) => format!("{{ kind = \"mysql\", url = \"{}\" }}", database.url()),
-            Target::Sqlite => config::SQLITE.to_owned(),
-        };
-        let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, &section, LETS_GO));
+        let rowferry = Rowferry::new(BINARY, "");
+        let target = End::create(kind, "letters_target", rowferry.path("target.db"));
+        rowferry.set_config(&config::pipeline(&source, &target.as_target(), LETS_GO));
         Self { source, target, rowferry }
     }
 
-    fn sqlite(&self) -> rusqlite::Connection {
-        let connection = rusqlite::Connection::open(self.rowferry.path("target.db")).unwrap();
-        connection.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
-        connection
-    }
-
-    async fn at_target(&self, sql: &str) {
-        match &self.target {
-            Target::Postgres(database) => database.execute(sql).await,
-            Target::Mysql(database) => database.execute(sql).await,
-            Target::Sqlite => self.sqlite().execute_batch(sql).unwrap(),
-        }
-    }
-
     async fn refuse_large(&self) {
-        self.at_target(match &self.target {
-            Target::Postgres(_) | Target::Mysql(_) => "ALTER TABLE t ADD CONSTRAINT small CHECK (v < 100)",
-            Target::Sqlite => {
+        let how = match &self.target {
+            End::Postgres(_) | End::Mysql(_) => "ALTER TABLE t ADD CONSTRAINT small CHECK (v < 100)",
+            End::Sqlite(_) => {
                 "CREATE TRIGGER small BEFORE INSERT ON t WHEN NEW.v >= 100 BEGIN SELECT RAISE(ABORT, 'too large'); END;
                  CREATE TRIGGER small_too BEFORE UPDATE ON t WHEN NEW.v >= 100 BEGIN SELECT RAISE(ABORT, 'too large'); END"
             }
-        })
-        .await;
+        };
+        self.target.execute(how).await;
     }
 
     async fn take_large(&self) {
-        self.at_target(match &self.target {
-            Target::Postgres(_) | Target::Mysql(_) => "ALTER TABLE t DROP CONSTRAINT small",
-            Target::Sqlite => "DROP TRIGGER small; DROP TRIGGER small_too",
-        })
-        .await;
+        let how = match &self.target {
+            End::Postgres(_) | End::Mysql(_) => "ALTER TABLE t DROP CONSTRAINT small",
+            End::Sqlite(_) => "DROP TRIGGER small; DROP TRIGGER small_too",
+        };
+        self.target.execute(how).await;
     }
 
     /// `v` and `note` of one row.
-    async fn row(&self, id: u32) -> Vec<Vec<Option<String>>> {
-        let sql = format!("SELECT v, note FROM t WHERE id = {id}");
-        match &self.target {
-            Target::Postgres(database) => database.query_text(&sql).await,
-            Target::Mysql(database) => database.query_text(&sql).await,
-            Target::Sqlite => {
-                let connection = self.sqlite();
-                let mut statement = connection.prepare(&sql).unwrap();
-                let row = |row: &rusqlite::Row<'_>| {
-                    Ok(vec![row.get::<_, Option<i64>>(0)?.map(|v| v.to_string()), row.get(1)?])
-                };
-                statement.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap()
-            }
-        }
+    async fn row(&self, id: u32) -> Rows {
+        self.target.query_text(&format!("SELECT v, note FROM t WHERE id = {id}")).await
     }
 
     async fn is_as_at_source(&self, id: u32) -> bool {
@@ -122,7 +86,7 @@ fn wait_letters(running: &mut Running<'_>, count: u64) {
     running.wait_status(&format!("{count} letters"), has_letters(count));
 }
 
-async fn live_through(target: Target) {
+async fn live_through(target: Kind) {
     let ferry = Ferry::new(target, TABLE).await;
     ferry.rowferry.run_until_caught_up();
     ferry.refuse_large().await;
@@ -216,12 +180,12 @@ fn assert_shapes(ferry: &Ferry, log: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_postgres() {
-    live_through(Target::Postgres(Postgres::shared().create_database("letters_target"))).await;
+    live_through(Kind::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_sqlite() {
-    live_through(Target::Sqlite).await;
+    live_through(Kind::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,20 +195,21 @@ async fn at_mysql() {
     if !server.flavor().is_mariadb() && server.flavor().version() < (8, 0) {
         return;
     }
-    live_through(Target::Mysql(server.create_database("letters_target"))).await;
+    live_through(Kind::Mysql).await;
 }
 
 /// Ranges of a first copy hold rows that the target refuses; nobody runs when they are looked at.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_copy_are_found_and_replayed_by_the_next_run() {
     let ferry = Ferry::new(
-        Target::Postgres(Postgres::shared().create_database("letters_target")),
+        Kind::Postgres,
         "CREATE TABLE t (id int PRIMARY KEY, v int, note text);
          INSERT INTO t SELECT g, CASE WHEN g IN (7, 4321) THEN 1000 ELSE g % 100 END, 'note ' || g FROM generate_series(1, 6000) g",
     )
     .await;
     ferry
-        .at_target(
+        .target
+        .execute(
             "CREATE TABLE t (id int PRIMARY KEY, v int CONSTRAINT small CHECK (v < 100), note text);
              INSERT INTO t VALUES (7, 1, 'older'), (9999, 1, 'only here')",
         )
@@ -252,9 +217,8 @@ async fn of_a_copy_are_found_and_replayed_by_the_next_run() {
     ferry.rowferry.run_until_caught_up();
     let (_, status) = ferry.rowferry.json(&["status"]);
     assert_eq!(status["pipelines"][0]["tables"][0]["dead_letters"], 2, "{status}");
-    let Target::Postgres(target) = &ferry.target else { unreachable!() };
     assert_eq!(
-        target.value("SELECT count(*) || ' ' || count(*) FILTER (WHERE id IN (7, 4321, 9999)) FROM t").await,
+        ferry.target.value("SELECT count(*) || ' ' || count(*) FILTER (WHERE id IN (7, 4321, 9999)) FROM t").await,
         "5998 0"
     );
     let letters = ferry.letters(&[]);
@@ -276,7 +240,7 @@ async fn of_a_copy_are_found_and_replayed_by_the_next_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_some_cells_brings_the_whole_row() {
     let ferry = Ferry::new(
-        Target::Postgres(Postgres::shared().create_database("letters_target")),
+        Kind::Postgres,
         "CREATE TABLE t (id int PRIMARY KEY, v int, note text); ALTER TABLE t ALTER note SET STORAGE EXTERNAL;
          INSERT INTO t VALUES (1, 1, repeat('a', 10000)), (2, 2, repeat('b', 10000))",
     )
@@ -305,7 +269,7 @@ async fn a_change_of_some_cells_brings_the_whole_row() {
 /// A table that is copied again as a whole takes its letters with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resync_settles_them() {
-    let ferry = Ferry::new(Target::Postgres(Postgres::shared().create_database("letters_target")), TABLE).await;
+    let ferry = Ferry::new(Kind::Postgres, TABLE).await;
     ferry.rowferry.run_until_caught_up();
     ferry.refuse_large().await;
     ferry.source.execute("UPDATE t SET v = 100 WHERE id = 1; UPDATE t SET id = 200, v = 101 WHERE id = 2").await;

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use rowferry_testkit::compare::{Target, differences, source_tables};
-use rowferry_testkit::{Database, Postgres, Rowferry, config};
+use rowferry_testkit::compare::{Target, assert_same};
+use rowferry_testkit::{Postgres, Rowferry, config};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +12,6 @@ const BINARY: &str = env!("CARGO_BIN_EXE_rowferry");
 
 fn figure(pipeline: &serde_json::Value, name: &str) -> u64 {
     pipeline["tables"].as_array().unwrap().iter().map(|table| table[name].as_u64().unwrap()).sum()
-}
-
-async fn assert_same(source: &Database, target: Target<'_>) {
-    let pairs = source_tables(source, &target).await;
-    let found = differences(source, target, &pairs).await;
-    assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use rowferry_testkit::mysql::compare::{Target, differences, source_tables};
+use rowferry_testkit::mysql::compare::{Target, assert_same};
 use rowferry_testkit::{Database, Mysql, MysqlDatabase, Postgres, Rowferry, config as kit};
 use std::time::Duration;
 
@@ -22,12 +22,6 @@ fn config_at(url: &str, database: &str, target: &str) -> String {
 
 fn into_postgres(copy: &Database) -> String {
     format!("{{ kind = \"postgres\", url = \"{}\" }}", copy.url())
-}
-
-async fn assert_same(source: &MysqlDatabase, target: Target<'_>) {
-    let pairs = source_tables(source, &target).await;
-    let found = differences(source, target, &pairs).await;
-    assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 fn rows_copied(rowferry: &Rowferry) -> u64 {

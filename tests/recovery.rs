@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use rowferry_testkit::compare::{Target, differences, source_tables};
+use rowferry_testkit::compare::{self, Target};
 use rowferry_testkit::{Database, Mysql, Postgres, Random, Rowferry, config};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -28,10 +28,7 @@ const ROWS: u64 = 5000;
 const SMALL_SLICES: &str = "slice_rows = 700";
 
 async fn assert_same(source: &Database, target: Target<'_>) {
-    let pairs = source_tables(source, &target).await;
-    assert!(pairs.len() >= 2);
-    let found = differences(source, target, &pairs).await;
-    assert!(found.is_empty(), "{}", found.join("\n"));
+    assert!(compare::assert_same(source, target).await >= 2);
 }
 
 /// One of the figures of all tables.
@@ -80,6 +77,21 @@ impl Ferry {
     async fn assert_same(&self) {
         assert_same(&self.source, Target::Postgres(&self.target)).await;
         self.rowferry.command(&["verify"]).expect_code(0);
+    }
+
+    /// The target gets changes of 51 rows that a restored source does not have.
+    async fn carry_what_is_lost(&self) {
+        let lost = "UPDATE items SET name = 'lost with the disk' WHERE id <= 50; DELETE FROM words WHERE n = 3";
+        self.source.execute(lost).await;
+        self.rowferry.run_until_caught_up();
+    }
+
+    /// Those rows were written back, and the log is followed again.
+    async fn has_what_was_restored(&self) {
+        assert_written(&self.rowferry, 51);
+        self.source.execute(UNSEEN).await;
+        self.rowferry.run_until_caught_up();
+        self.assert_same().await;
     }
 
     async fn drop_slot(&self) {
@@ -208,17 +220,10 @@ async fn from_a_source_that_was_restored() {
     let server = Postgres::start(&[]);
     let ferry = Ferry::new(&server).await;
     let backup = back_up(&server);
-    ferry
-        .source
-        .execute("UPDATE items SET name = 'lost with the disk' WHERE id <= 50; DELETE FROM words WHERE n = 3")
-        .await;
-    ferry.rowferry.run_until_caught_up();
+    ferry.carry_what_is_lost().await;
     restore(&server, &backup);
     refused_and_mended(&ferry.rowferry, &["went back in time"]);
-    assert_written(&ferry.rowferry, 51);
-    ferry.source.execute(UNSEEN).await;
-    ferry.rowferry.run_until_caught_up();
-    ferry.assert_same().await;
+    ferry.has_what_was_restored().await;
 }
 
 /// And is past it by the time that it is asked: only the timeline tells. (The place alone has to be refused before it is.)
@@ -227,11 +232,7 @@ async fn from_a_source_that_was_restored_and_went_on() {
     let server = Postgres::start(&[]);
     let ferry = Ferry::new(&server).await;
     let backup = back_up(&server);
-    ferry
-        .source
-        .execute("UPDATE items SET name = 'lost with the disk' WHERE id <= 50; DELETE FROM words WHERE n = 3")
-        .await;
-    ferry.rowferry.run_until_caught_up();
+    ferry.carry_what_is_lost().await;
     let reached = ferry.source.value("SELECT pg_current_wal_lsn()::text").await;
     restore(&server, &backup);
     promote(&server, &ferry.source).await;
@@ -240,10 +241,7 @@ async fn from_a_source_that_was_restored_and_went_on() {
         ferry.source.execute("SELECT pg_logical_emit_message(false, 'filler', repeat('x', 100000))").await;
     }
     refused_and_mended(&ferry.rowferry, &["went back in time", "timeline 2"]);
-    assert_written(&ferry.rowferry, 51);
-    ferry.source.execute(UNSEEN).await;
-    ferry.rowferry.run_until_caught_up();
-    ferry.assert_same().await;
+    ferry.has_what_was_restored().await;
 }
 
 /// A server that branched off behind our position has all that we have.

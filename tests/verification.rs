@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use rowferry_testkit::compare::{Target, differences, source_tables};
-use rowferry_testkit::{Database, Postgres, Rowferry, config};
+use rowferry_testkit::compare::{Target, assert_same};
+use rowferry_testkit::{Postgres, Rowferry, config};
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_rowferry");
@@ -31,12 +31,6 @@ fn assert_damage_is_found(rowferry: &Rowferry) {
     let counts: Vec<_> = ["differing", "missing", "extra"].iter().map(|count| items[count].as_u64().unwrap()).collect();
     assert_eq!(counts, [3, 2, 1], "{items}");
     assert_eq!(table(&document, "public.words")["status"], "match");
-}
-
-async fn assert_same(source: &Database, target: Target<'_>) {
-    let pairs = source_tables(source, &target).await;
-    let found = differences(source, target, &pairs).await;
-    assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,16 +8,22 @@ const MAGIC: [u8; 2] = *b"RF";
 const HEADER_BYTES: usize = 8;
 const CRC_BYTES: usize = 4;
 
-/// A kind of record. The current struct is what is written; `read` knows every version that was ever written.
-pub(crate) trait Record: Sized {
+/// A kind of record: the struct is what is written. When a field is added, the struct of today becomes a private `...V1` with a
+/// `From`, `VERSION` becomes 2, and `read_older` gets a line.
+pub(crate) trait Record: Serialize + DeserializeOwned {
     /// The version that is written now.
-    const VERSION: u16;
-    /// What is written.
-    type Stored: Serialize;
+    const VERSION: u16 = 1;
 
-    fn to_stored(&self) -> Self::Stored;
-    /// Reads a payload of this version; `None` if the version is not known or the payload is not of it.
-    fn read(version: u16, payload: &[u8]) -> Option<Self>;
+    /// Reads a payload of a version before; `None` if the version is not known or the payload is not of it.
+    fn read_older(version: u16, payload: &[u8]) -> Option<Self> {
+        let _ = (version, payload);
+        None
+    }
+}
+
+/// Reads a payload of any version that was ever written.
+pub(crate) fn read<R: Record>(version: u16, bytes: &[u8]) -> Option<R> {
+    if version == R::VERSION { payload(bytes) } else { R::read_older(version, bytes) }
 }
 
 /// Reads a payload whose whole length must be used.
@@ -30,7 +36,7 @@ pub(crate) fn encode<R: Record>(record: &R) -> Vec<u8> {
 }
 
 pub(crate) fn payload_of<R: Record>(record: &R) -> Vec<u8> {
-    bincode::serialize(&record.to_stored()).expect("plain structs always serialize into memory")
+    bincode::serialize(record).expect("plain structs always serialize into memory")
 }
 
 /// A payload with what stands around it.
@@ -60,7 +66,7 @@ pub(crate) fn decode<R: Record>(bytes: &[u8]) -> Result<R, String> {
         return Err("a record's checksum is wrong".into());
     }
     let version = u16::from_le_bytes([v0, v1]);
-    R::read(version, payload).ok_or_else(|| match version {
+    read(version, payload).ok_or_else(|| match version {
         version if version > R::VERSION => {
             format!("a record has version {version}: it was written by a newer rowferry")
         }

@@ -231,52 +231,34 @@ pub struct FormsRecord {
     pub forms: Vec<FormRecord>,
 }
 
-/// A record whose version 1 is the struct as it is. When a field is added, the struct of today becomes a private `...V1`
-/// with a `From`, `VERSION` becomes 2, and `read` gets a line.
-macro_rules! version_1 {
-    ($($record:ty),+) => {$(
-        impl Record for $record {
-            const VERSION: u16 = 1;
-            type Stored = Self;
+impl Record for CheckpointRecord {}
+impl Record for SliceRecord {}
+impl Record for RequestRecord {}
+impl Record for FormsRecord {}
 
-            fn to_stored(&self) -> Self {
-                self.clone()
-            }
+impl Record for OriginRecord {
+    const VERSION: u16 = 2;
 
-            fn read(version: u16, bytes: &[u8]) -> Option<Self> {
-                match version {
-                    1 => payload(bytes),
-                    _ => None,
-                }
-            }
-        }
-    )+};
+    fn read_older(version: u16, bytes: &[u8]) -> Option<Self> {
+        if version == 1 { payload::<OriginRecordV1>(bytes).map(Self::from) } else { None }
+    }
 }
 
-/// The same of a record whose version 1 was another struct.
-macro_rules! version_2 {
-    ($($record:ty: $before:ty),+) => {$(
-        impl Record for $record {
-            const VERSION: u16 = 2;
-            type Stored = Self;
+impl Record for TableRecord {
+    const VERSION: u16 = 2;
 
-            fn to_stored(&self) -> Self {
-                self.clone()
-            }
-
-            fn read(version: u16, bytes: &[u8]) -> Option<Self> {
-                match version {
-                    1 => payload::<$before>(bytes).map(Self::from),
-                    2 => payload(bytes),
-                    _ => None,
-                }
-            }
-        }
-    )+};
+    fn read_older(version: u16, bytes: &[u8]) -> Option<Self> {
+        if version == 1 { payload::<TableRecordV1>(bytes).map(Self::from) } else { None }
+    }
 }
 
-version_2!(OriginRecord: OriginRecordV1, TableRecord: TableRecordV1, DeadLetterRecord: DeadLetterV1);
-version_1!(CheckpointRecord, SliceRecord, RequestRecord, FormsRecord);
+impl Record for DeadLetterRecord {
+    const VERSION: u16 = 2;
+
+    fn read_older(version: u16, bytes: &[u8]) -> Option<Self> {
+        if version == 1 { payload::<DeadLetterV1>(bytes).map(Self::from) } else { None }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -295,7 +277,7 @@ mod tests {
             row: vec![2, 3],
             schema_json: "{}".into(),
         };
-        let read = DeadLetterRecord::read(1, &bincode::serialize(&old).unwrap()).unwrap();
+        let read: DeadLetterRecord = decode(&sealed(1, &bincode::serialize(&old).unwrap())).unwrap();
         assert_eq!((&read, read.keys.as_slice(), read.queued), (&old.into(), &[vec![1]][..], false));
     }
 

@@ -1,23 +1,15 @@
 //! The ends of a walk: what runs at the source, and what is asked of the target between two runs.
 
-use crate::list::Kind;
 use crate::traffic::{self, Step};
-use rowferry_testkit::mysql_async::{self, prelude::Queryable};
-use rowferry_testkit::{Database, Mysql, MysqlDatabase, Postgres, compare, mysql};
-use std::path::Path;
+use rowferry_testkit::{End, Kind, Session};
+use std::path::PathBuf;
 
 /// A place in a source's log as a number that grows.
 type Place = u64;
 
-pub(crate) enum Source {
-    Postgres(Database),
-    Mysql(MysqlDatabase),
-}
-
-pub(crate) enum Copy {
-    Postgres(Database),
-    Mysql(MysqlDatabase),
-    Sqlite,
+pub(crate) struct Ends {
+    source: End,
+    target: End,
 }
 
 /// A transaction of the source: its number, and where the log stood before and after it.
@@ -27,120 +19,65 @@ pub(crate) struct Marked {
     pub(crate) after: Place,
 }
 
-impl Source {
-    pub(crate) fn new(kind: Kind) -> Self {
-        match kind {
-            Kind::Postgres => Self::Postgres(Postgres::shared().create_database("failpoints")),
-            Kind::Mysql => Self::Mysql(Mysql::shared().create_database("failpoints")),
-            Kind::Sqlite => unreachable!("SQLite has no log"),
-        }
+impl Ends {
+    pub(crate) fn new(source: Kind, target: Kind, file: PathBuf) -> Self {
+        let source = End::create(source, "failpoints", file.clone());
+        Self { source, target: End::create(target, "failpoints_copy", file) }
     }
 
     pub(crate) async fn make_tables(&self) {
+        let large = if self.source.is_mysql() { "mediumtext" } else { "text" };
         for statement in traffic::tables() {
-            match self {
-                Self::Postgres(database) => {
-                    database.execute(&statement.replace("VALUE_OF_100_KB", "text")).await;
-                    if statement.starts_with("CREATE TABLE accounts") {
-                        // An update that leaves such a value alone has it in no log.
-                        database.execute("ALTER TABLE accounts ALTER big SET STORAGE EXTERNAL").await;
-                    }
-                }
-                Self::Mysql(database) => database.execute(&statement.replace("VALUE_OF_100_KB", "mediumtext")).await,
-            }
+            self.source.execute(&statement.replace("VALUE_OF_100_KB", large)).await;
         }
-        if let Self::Postgres(database) = self {
-            database.execute("ANALYZE").await;
+        if !self.source.is_mysql() {
+            // An update that leaves such a value alone has it in no log.
+            self.source.execute("ALTER TABLE accounts ALTER big SET STORAGE EXTERNAL; ANALYZE").await;
         }
     }
 
     /// Runs the steps of a round; each transaction of rows writes the next number into `marker`.
     pub(crate) async fn run(&self, round: u32, marked: &mut Vec<Marked>) {
-        let mut session = match self {
-            Self::Postgres(database) => Session::Postgres(database.client().await),
-            Self::Mysql(database) => Session::Mysql(database.client().await),
-        };
-        // A minimal image leaves cells unchanged.
-        let image = if round.is_multiple_of(2) { "MINIMAL" } else { "FULL" };
-        session.set_row_image(image).await;
+        let mut session = self.source.open().await.unwrap();
+        if self.source.is_mysql() {
+            // A minimal image leaves cells unchanged.
+            let image = if round.is_multiple_of(2) { "MINIMAL" } else { "FULL" };
+            run(&mut session, &format!("SET SESSION binlog_row_image = {image}")).await;
+        }
         for step in traffic::round(round) {
             match step {
-                Step::Ddl(sql) => session.run(&sql).await,
+                Step::Ddl(sql) => run(&mut session, &sql).await,
                 Step::Rows(sql) => {
-                    let (before, number) = (session.head().await, marked.len() as u32 + 1);
-                    session.run(&format!("BEGIN; {sql}; UPDATE marker SET n = {number}; COMMIT")).await;
-                    marked.push(Marked { number, before, after: session.head().await });
+                    let (before, number) = (head(&mut session).await, marked.len() as u32 + 1);
+                    run(&mut session, &format!("BEGIN; {sql}; UPDATE marker SET n = {number}; COMMIT")).await;
+                    marked.push(Marked { number, before, after: head(&mut session).await });
                 }
             }
         }
     }
 
     /// Compares every table, row by row.
-    pub(crate) async fn differences(&self, copy: &Copy, file: &Path) -> Vec<String> {
-        match self {
-            Self::Postgres(database) => {
-                let target = match copy {
-                    Copy::Postgres(copy) => compare::Target::Postgres(copy),
-                    Copy::Mysql(copy) => compare::Target::Mysql(copy),
-                    Copy::Sqlite => compare::Target::Sqlite(file),
-                };
-                let pairs = compare::source_tables(database, &target).await;
-                compare::differences(database, target, &pairs).await
-            }
-            Self::Mysql(database) => {
-                let target = match copy {
-                    Copy::Postgres(copy) => mysql::compare::Target::Postgres(copy),
-                    Copy::Mysql(copy) => mysql::compare::Target::Mysql(copy),
-                    Copy::Sqlite => mysql::compare::Target::Sqlite(file),
-                };
-                let pairs = mysql::compare::source_tables(database, &target).await;
-                mysql::compare::differences(database, target, &pairs).await
-            }
-        }
+    pub(crate) async fn differences(&self) -> Vec<String> {
+        self.source.compare(&self.target).await.differences
     }
 
-    /// The configuration of a pipeline into `copy`: little memory, so that large transactions come in parts, and small slices.
-    pub(crate) fn config(&self, copy: &Copy) -> String {
-        let (source, tables) = match self {
-            Self::Postgres(database) => {
-                let (url, name) = (database.url(), database.name());
-                // What a killed process left unread is a backlog for the next one: read in parts by one pair.
-                let backlog = if matches!(copy, Copy::Sqlite) { ", backlog = \"64KiB\"" } else { "" };
-                let slot = format!("slot = \"{name}\", publication = \"{name}\"{backlog}");
-                (format!("{{ kind = \"postgres\", url = \"{url}\", {slot} }}"), "public.*".to_owned())
-            }
-            Self::Mysql(database) => {
-                (format!("{{ kind = \"mysql\", url = \"{}\" }}", database.url()), format!("{}.*", database.name()))
-            }
-        };
-        let target = match copy {
-            Copy::Postgres(database) => format!("{{ kind = \"postgres\", url = \"{}\" }}", database.url()),
-            Copy::Mysql(database) => format!("{{ kind = \"mysql\", url = \"{}\" }}", database.url()),
-            Copy::Sqlite => "{ kind = \"sqlite\", path = \"target.db\" }".to_owned(),
-        };
-        format!(
-            "[pipeline.walk]\nsource = {source}\ntarget = {target}\ntables = [\"{tables}\"]\nmemory = \"8MiB\"\n\
-             slice_rows = 250\n"
-        )
-    }
-
-    /// The name that a table has at the target.
-    fn name_at(&self, copy: &Copy, table: &str) -> String {
-        match (self, copy) {
-            (Self::Mysql(database), Copy::Postgres(_)) => format!("{}.{table}", database.name()),
-            (Self::Mysql(database), Copy::Sqlite) => format!("{}_{table}", database.name()),
-            _ => table.to_owned(),
-        }
+    /// The configuration of a pipeline: little memory, so that large transactions come in parts, and small slices.
+    pub(crate) fn config(&self) -> String {
+        // What a killed process left unread is a backlog for the next one: read in parts by one pair.
+        let reads_backlogs = matches!((&self.source, &self.target), (End::Postgres(_), End::Sqlite(_)));
+        let options = if reads_backlogs { ", backlog = \"64KiB\"" } else { "" };
+        let source = self.source.as_source_at(&self.source.url(), options);
+        format!("[pipeline.walk]\n{source}target = {}\nmemory = \"8MiB\"\nslice_rows = 250\n", self.target.as_target())
     }
 
     /// Between any two runs the target holds a state that the source once had, and its position is that state's.
-    pub(crate) async fn look(&self, copy: &Copy, file: &Path, marked: &[Marked], after: &str) {
-        let accounts = self.name_at(copy, "accounts");
-        let sum = copy.value(file, &format!("SELECT sum(balance) FROM {accounts}")).await;
+    pub(crate) async fn look(&self, marked: &[Marked], after: &str) {
+        let accounts = self.target.name_of(&self.source, "accounts");
+        let sum = self.target.value(&format!("SELECT sum(balance) FROM {accounts}")).await;
         assert_eq!(sum, traffic::BALANCES, "the sum of balances: {after}");
-        let marker = self.name_at(copy, "marker");
-        let held: u32 = copy.value(file, &format!("SELECT n FROM {marker}")).await.parse().unwrap();
-        let position = copy.position(file).await;
+        let marker = self.target.name_of(&self.source, "marker");
+        let held: u32 = self.target.value(&format!("SELECT n FROM {marker}")).await.parse().unwrap();
+        let position = self.position().await;
         let at = place(&position);
         if let Some(last) = marked.iter().find(|marked| marked.number == held) {
             let begun = last.before;
@@ -149,93 +86,42 @@ impl Source {
         let passed = marked.iter().filter(|marked| marked.after <= at).map(|marked| marked.number).max().unwrap_or(0);
         assert!(passed <= held, "{after}: the position {position} is ahead of the rows: {passed} > {held}");
     }
-}
-
-/// A connection that writes at the source.
-enum Session {
-    Postgres(tokio_postgres::Client),
-    Mysql(mysql_async::Conn),
-}
-
-impl Session {
-    async fn set_row_image(&mut self, image: &str) {
-        if let Self::Mysql(client) = self {
-            client.query_drop(format!("SET SESSION binlog_row_image = {image}")).await.unwrap();
-        }
-    }
-
-    async fn run(&mut self, sql: &str) {
-        match self {
-            Self::Postgres(client) => {
-                let sql = sql.replace("ANALYZE TABLE", "ANALYZE");
-                client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{error:?} in: {sql}"));
-            }
-            Self::Mysql(client) => {
-                for sql in sql.split(';') {
-                    client.query_drop(sql).await.unwrap_or_else(|error| panic!("{error} in: {sql}"));
-                }
-            }
-        }
-    }
-
-    /// Where the log stands.
-    async fn head(&mut self) -> Place {
-        match self {
-            Self::Postgres(client) => {
-                let row = client.query_one("SELECT pg_current_wal_insert_lsn()::text", &[]).await.unwrap();
-                place(row.get(0))
-            }
-            Self::Mysql(client) => {
-                // By its old name and by its new one.
-                let mut status: Result<Option<mysql_async::Row>, _> = client.query_first("SHOW MASTER STATUS").await;
-                if status.is_err() {
-                    status = client.query_first("SHOW BINARY LOG STATUS").await;
-                }
-                let status = status.unwrap().unwrap();
-                let (file, offset): (String, u64) = (status.get(0).unwrap(), status.get(1).unwrap());
-                place(&format!("{file}:{offset}@"))
-            }
-        }
-    }
-}
-
-impl Copy {
-    pub(crate) fn new(kind: Kind) -> Self {
-        match kind {
-            Kind::Postgres => Self::Postgres(Postgres::shared().create_database("failpoints_copy")),
-            Kind::Mysql => Self::Mysql(Mysql::shared().create_database("failpoints_copy")),
-            Kind::Sqlite => Self::Sqlite,
-        }
-    }
-
-    async fn value(&self, file: &Path, sql: &str) -> String {
-        match self {
-            Self::Postgres(database) => database.value(sql).await,
-            Self::Mysql(database) => database.value(sql).await,
-            Self::Sqlite => {
-                let file = rusqlite::Connection::open(file).unwrap();
-                file.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
-                let value: rusqlite::types::Value = file.query_row(sql, [], |row| row.get(0)).unwrap();
-                match value {
-                    rusqlite::types::Value::Integer(number) => number.to_string(),
-                    rusqlite::types::Value::Text(text) => text,
-                    other => panic!("{other:?} from: {sql}"),
-                }
-            }
-        }
-    }
 
     /// The pipeline's position, as the target holds it.
-    async fn position(&self, file: &Path) -> String {
-        let sql = match self {
-            Self::Postgres(_) => "SELECT position FROM rowferry.positions".to_owned(),
-            Self::Mysql(database) => {
+    async fn position(&self) -> String {
+        let sql = match &self.target {
+            End::Postgres(_) => "SELECT position FROM rowferry.positions".to_owned(),
+            End::Mysql(database) => {
                 format!("SELECT position FROM rowferry.positions WHERE pipeline = 'walk@{}'", database.name())
             }
-            Self::Sqlite => "SELECT position FROM rowferry_positions".to_owned(),
+            End::Sqlite(_) => "SELECT position FROM rowferry_positions".to_owned(),
         };
-        self.value(file, &sql).await
+        self.target.value(&sql).await
     }
+}
+
+async fn run(session: &mut Session, sql: &str) {
+    let sql = if let Session::Postgres(_) = session { sql.replace("ANALYZE TABLE", "ANALYZE") } else { sql.to_owned() };
+    for statement in sql.split(';').filter(|statement| !statement.trim().is_empty()) {
+        session.run(statement).await.unwrap_or_else(|error| panic!("{error} in: {statement}"));
+    }
+}
+
+/// Where the source's log stands.
+async fn head(session: &mut Session) -> Place {
+    let rows = match session {
+        Session::Postgres(_) => session.run("SELECT pg_current_wal_insert_lsn()::text").await,
+        // By its old name and by its new one.
+        _ => match session.run("SHOW MASTER STATUS").await {
+            Err(_) => session.run("SHOW BINARY LOG STATUS").await,
+            rows => rows,
+        },
+    };
+    let row: Vec<String> = rows.unwrap().remove(0).into_iter().flatten().collect();
+    place(&match session {
+        Session::Postgres(_) => row[0].clone(),
+        _ => format!("{}:{}@", row[0], row[1]),
+    })
 }
 
 /// `1/2AB` of PostgreSQL, `binlog.000012:4567@...` of MySQL.

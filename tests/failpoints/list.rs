@@ -1,16 +1,10 @@
 //! Every failpoint of the code, and where a pipeline passes it.
 
+use rowferry_testkit::Kind;
+
 use Kind::{Mysql, Postgres, Sqlite};
 use Place::{Every, Source, Target};
 use When::{FirstStart, Later};
-
-/// What an end of a pipeline is; MariaDB is MySQL here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Postgres,
-    Mysql,
-    Sqlite,
-}
 
 /// Which pipelines pass a failpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

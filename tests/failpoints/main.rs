@@ -8,9 +8,9 @@ mod ends;
 mod list;
 mod traffic;
 
-use ends::{Copy, Marked, Source};
-use list::{Kind, When};
-use rowferry_testkit::{Ended, Rowferry};
+use ends::{Ends, Marked};
+use list::When;
+use rowferry_testkit::{Ended, Kind, Rowferry, is_long};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -79,19 +79,19 @@ fn gather(folder: &Path, found: &mut BTreeMap<String, u32>) {
 /// A pipeline that is disturbed at one failpoint after the other.
 struct Walk {
     pair: String,
-    source: Source,
-    copy: Copy,
+    ends: Ends,
     rowferry: Rowferry,
     round: u32,
     marked: Vec<Marked>,
 }
 
 async fn walk(pair: String, number: usize, source: Kind, target: Kind) {
-    let is_long = std::env::var("ROWFERRY_LONG").is_ok_and(|value| value == "1");
-    let (from, copy) = (Source::new(source), Copy::new(target));
-    from.make_tables().await;
-    let rowferry = Rowferry::new(BINARY, &from.config(&copy));
-    let mut walk = Walk { pair, source: from, copy, rowferry, round: 0, marked: Vec::new() };
+    let is_long = is_long();
+    let rowferry = Rowferry::new(BINARY, "");
+    let ends = Ends::new(source, target, rowferry.path("target.db"));
+    ends.make_tables().await;
+    rowferry.set_config(&ends.config());
+    let mut walk = Walk { pair, ends, rowferry, round: 0, marked: Vec::new() };
     let failpoints: Vec<_> = list::between(source, target).collect();
     for (_, name, _) in failpoints.iter().filter(|(_, _, when)| *when == When::FirstStart) {
         walk.kill(name, 1);
@@ -120,7 +120,7 @@ async fn walk(pair: String, number: usize, source: Kind, target: Kind) {
 impl Walk {
     async fn change(&mut self) {
         self.round += 1;
-        self.source.run(self.round, &mut self.marked).await;
+        self.ends.run(self.round, &mut self.marked).await;
     }
 
     /// A run that is to be disturbed; panics unless it came to pass the failpoint so many times.
@@ -158,13 +158,13 @@ impl Walk {
 
     async fn look(&self, after: &str) {
         let after = format!("{} after {after}", self.pair);
-        self.source.look(&self.copy, &self.rowferry.path("target.db"), &self.marked, &after).await;
+        self.ends.look(&self.marked, &after).await;
     }
 
     /// Catches up undisturbed; then both ends are the same.
     async fn compare(&self, after: &str) {
         self.rowferry.run_until_caught_up();
-        let found = self.source.differences(&self.copy, &self.rowferry.path("target.db")).await;
+        let found = self.ends.differences().await;
         assert!(found.is_empty(), "{} after {after}: {}", self.pair, found.join("\n"));
         self.look(after).await;
         println!("{}: same after {after}", self.pair);

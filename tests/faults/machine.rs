@@ -1,9 +1,9 @@
 //! What happens to rowferry's own machine.
 
 use crate::scene::{BINARY, Scene, meanwhile, until};
+use rowferry_testkit::End;
+use rowferry_testkit::Kind;
 use rowferry_testkit::Rowferry;
-use rowferry_testkit::cases::Kind;
-use rowferry_testkit::chaos::End;
 use std::path::PathBuf;
 use std::process::Command;
 

@@ -1,8 +1,8 @@
 //! The network between rowferry and either end.
 
 use crate::scene::{Place, Scene, meanwhile, open, until};
+use rowferry_testkit::Kind;
 use rowferry_testkit::Link;
-use rowferry_testkit::cases::Kind;
 use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,7 @@
 //! A pipeline between two private servers, each behind a proxy, under the workload.
 
-use rowferry_testkit::cases::Kind;
-use rowferry_testkit::chaos::{Chaos, End, Plan, Status, Traffic};
-use rowferry_testkit::{Link, Mysql, Postgres, Proxy, Random, Rowferry, Running};
+use rowferry_testkit::chaos::{Chaos, Plan, Status, Traffic};
+use rowferry_testkit::{End, Kind, Link, Mysql, Postgres, Proxy, Random, Rowferry, Running};
 use std::time::{Duration, Instant};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_rowferry");
@@ -174,10 +173,6 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         assert!(Instant::now() < deadline, "not seen: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-pub(crate) fn is_long() -> bool {
-    std::env::var_os("ROWFERRY_LONG").is_some()
 }
 
 /// Lets some traffic come, in whatever state the link is: there is nothing to wait for.

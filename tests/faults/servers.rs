@@ -1,10 +1,8 @@
 //! What happens to the servers.
 
-use crate::scene::{Scene, Server, is_long, meanwhile, until};
-use rowferry_testkit::cases::Kind;
-use rowferry_testkit::chaos::End;
+use crate::scene::{Scene, Server, meanwhile, until};
 use rowferry_testkit::mysql_async::prelude::Queryable;
-use rowferry_testkit::{Database, MysqlDatabase};
+use rowferry_testkit::{Database, End, Kind, MysqlDatabase, is_long};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_postgres_into_mysql() {

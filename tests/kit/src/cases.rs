@@ -6,31 +6,19 @@ mod run;
 pub use expect::Expect;
 pub use run::{Copy, follows, halted, refuses, rowferry, verifies};
 
+use crate::Kind;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// What a case is copied into.
-#[derive(Debug, Clone, std::marker::Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// PostgreSQL.
-    Postgres,
-    /// SQLite.
-    Sqlite,
-    /// MySQL or MariaDB.
-    Mysql,
-}
-
-impl Kind {
-    /// As `expect` writes it.
-    fn parse(name: &str) -> Self {
-        match name {
-            "postgres" => Self::Postgres,
-            "sqlite" => Self::Sqlite,
-            "mysql" => Self::Mysql,
-            _ => panic!("no such target: {name}"),
-        }
+/// A kind as `expect` writes it.
+fn kind(name: &str) -> Kind {
+    match name {
+        "postgres" => Kind::Postgres,
+        "sqlite" => Kind::Sqlite,
+        "mysql" => Kind::Mysql,
+        _ => panic!("no such target: {name}"),
     }
 }
 

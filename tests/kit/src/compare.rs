@@ -116,6 +116,15 @@ pub async fn differences(source: &Database, target: Target<'_>, pairs: &[Pair]) 
     found
 }
 
+/// Panics unless all tables are the same, value by value, and there is one. Returns how many there are.
+pub async fn assert_same(source: &Database, target: Target<'_>) -> usize {
+    let pairs = source_tables(source, &target).await;
+    assert!(!pairs.is_empty(), "the source has no table");
+    let found = differences(source, target, &pairs).await;
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    pairs.len()
+}
+
 /// Compares columns, constraints and indexes of tables in two PostgreSQL databases.
 pub async fn structure_differences(source: &Database, target: &Database, pairs: &[Pair]) -> Vec<String> {
     let mut found = Vec::new();

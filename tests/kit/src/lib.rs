@@ -12,6 +12,7 @@ pub mod chaos;
 pub mod compare;
 pub mod config;
 mod database;
+mod end;
 pub mod mysql;
 mod postgres;
 mod process;
@@ -23,9 +24,15 @@ mod template;
 mod watcher;
 
 pub use database::Database;
+pub use end::{Compared, End, Kind, Rows, Session};
 pub use mysql::{Flavor, Mysql, MysqlDatabase};
 pub use mysql_async;
 pub use postgres::{Options, Postgres};
 pub use process::{Ended, Rowferry, Running};
 pub use proxy::{Link, Proxy};
 pub use random::Random;
+
+/// Whether tests that kill, break and wait are to do so for long: `ROWFERRY_LONG=1`, what `tests/run --long` sets.
+pub fn is_long() -> bool {
+    std::env::var("ROWFERRY_LONG").is_ok_and(|value| value == "1")
+}

@@ -2,26 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use rowferry_testkit::chaos::{Chaos, End, Plan, Report, Status};
-use rowferry_testkit::{Mysql, Postgres, Random};
+use rowferry_testkit::chaos::{Chaos, Plan, Report, Status, TABLES};
+use rowferry_testkit::{End, Mysql, Postgres, Random};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-
-const TABLES: [&str; 13] = [
-    "accounts_a",
-    "accounts_b",
-    "ledger",
-    "counters",
-    "mirror",
-    "orders",
-    "items",
-    "documents",
-    "tags",
-    "slots",
-    "scratch",
-    "batches",
-    "bulk",
-];
 
 /// Says that everything streams.
 fn streaming(folder: &tempfile::TempDir) -> Status {
@@ -55,11 +39,7 @@ async fn run(source: End, transactions: u64, spoil: &str) -> Report {
     let mut traffic = chaos.start(streaming(&folder));
     traffic.wait_written().await;
     if !spoil.is_empty() {
-        match chaos.source() {
-            End::Postgres(database) => database.execute(spoil).await,
-            End::Mysql(database) => database.execute(spoil).await,
-            End::Sqlite(_) => unreachable!("no source"),
-        }
+        chaos.source().execute(spoil).await;
     }
     chaos.finish(traffic, 0).await
 }

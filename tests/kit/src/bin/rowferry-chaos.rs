@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use clap::Parser;
-use rowferry_testkit::chaos::{Chaos, End, Plan, Status};
+use rowferry_testkit::End;
+use rowferry_testkit::chaos::{Chaos, Plan, Status};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};

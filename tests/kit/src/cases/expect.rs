@@ -1,6 +1,7 @@
 //! What a case's `expect` says, for sources of every kind.
 
-use super::Kind;
+use super::kind;
+use crate::Kind;
 use crate::mysql::Flavor;
 use std::fs;
 use std::path::Path;
@@ -52,8 +53,8 @@ impl Expect {
         let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
         let two = || (first.to_owned(), second.to_owned());
         match word {
-            "into" => self.into = rest.split(' ').map(Kind::parse).collect(),
-            "not" => self.not.push(Kind::parse(rest)),
+            "into" => self.into = rest.split(' ').map(kind).collect(),
+            "not" => self.not.push(kind(rest)),
             "source" => self.sources.push(rest.to_owned()),
             "since" => self.since = rest.parse().expect("a version"),
             "server" => self.server = words(),

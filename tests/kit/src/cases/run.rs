@@ -1,6 +1,7 @@
 //! What every case does, whatever its source: a target of a kind, a configuration, and the steps.
 
-use super::{Expect, Kind};
+use super::Expect;
+use crate::Kind;
 use crate::database::Database;
 use crate::mysql::{Mysql, MysqlDatabase};
 use crate::postgres::Postgres;

@@ -4,18 +4,17 @@
 //! What is written is in `tables.rs` and `writer.rs`, what must hold in `invariants.rs`. It is seeded, bounded, and knows
 //! nothing of rowferry but what `rowferry status --json` says. docs/chaos.md tells how to run it by hand.
 
-mod end;
 mod invariants;
 mod reader;
 mod status;
 mod tables;
 mod writer;
 
-pub use end::End;
 pub use reader::Seen;
 pub use status::Status;
+pub use tables::NAMES as TABLES;
 
-use crate::{Random, compare, mysql};
+use crate::{Compared, End, Random, Session};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,23 +118,8 @@ impl Chaos {
     /// A configuration of one pipeline, `test`, between both ends, or what stands before them: other URLs. `options` stand
     /// behind the source's URL, `more` follows in the pipeline's section.
     pub fn config(&self, source_url: &str, target_url: &str, options: &str, more: &str) -> String {
-        let (source, tables) = match &*self.source {
-            End::Postgres(database) => {
-                let name = database.name();
-                (format!("kind = \"postgres\", slot = \"{name}\", publication = \"{name}\""), "public.*".to_owned())
-            }
-            End::Mysql(database) => ("kind = \"mysql\"".to_owned(), format!("{}.*", database.name())),
-            End::Sqlite(_) => panic!("SQLite is no source"),
-        };
-        let target = match &*self.target {
-            End::Postgres(_) => "kind = \"postgres\", url",
-            End::Mysql(_) => "kind = \"mysql\", url",
-            End::Sqlite(_) => "kind = \"sqlite\", path",
-        };
-        format!(
-            "[pipeline.test]\nsource = {{ {source}, url = \"{source_url}\"{options} }}\ntarget = {{ {target} = \"{target_url}\" }}\n\
-             tables = [\"{tables}\"]\n{more}\n"
-        )
+        let (source, target) = (self.source.as_source_at(source_url, options), self.target.as_target_at(target_url));
+        format!("[pipeline.test]\n{source}target = {target}\n{more}\n")
     }
 
     /// Begins to write at the source, and to read what of the target `status` calls streaming.
@@ -195,39 +179,31 @@ impl Chaos {
     }
 
     async fn compare(&self) -> (u64, Vec<String>) {
-        let mut names = Vec::new();
-        let differences = match &*self.source {
-            End::Postgres(source) => {
-                let target = match &*self.target {
-                    End::Postgres(target) => compare::Target::Postgres(target),
-                    End::Mysql(target) => compare::Target::Mysql(target),
-                    End::Sqlite(file) => compare::Target::Sqlite(file),
-                };
-                let pairs = compare::source_tables(source, &target).await;
-                names.extend(pairs.iter().map(|pair| pair.source.1.clone()));
-                compare::differences(source, target, &pairs).await
-            }
-            End::Mysql(source) => {
-                let target = match &*self.target {
-                    End::Postgres(target) => mysql::compare::Target::Postgres(target),
-                    End::Mysql(target) => mysql::compare::Target::Mysql(target),
-                    End::Sqlite(file) => mysql::compare::Target::Sqlite(file),
-                };
-                let pairs = mysql::compare::source_tables(source, &target).await;
-                names.extend(pairs.iter().map(|pair| pair.source.clone()));
-                mysql::compare::differences(source, target, &pairs).await
-            }
-            End::Sqlite(_) => panic!("SQLite is no source"),
-        };
+        let Compared { tables: names, differences } = self.source.compare(&self.target).await;
         assert!(names.len() >= tables::NAMES.len(), "tables are missing at the source: {names:?}");
-        let mut session = self.source.open("").await.expect("connect to the source");
         let mut rows = 0;
         for name in names {
-            let counted = session.run(&format!("SELECT count(*) FROM {name}")).await.expect("count rows");
-            rows += counted[0][0].as_ref().and_then(|count| count.parse::<u64>().ok()).expect("a count");
+            let counted = self.source.value(&format!("SELECT count(*) FROM {name}")).await;
+            rows += counted.parse::<u64>().expect("a count");
         }
         (rows, differences)
     }
+}
+
+/// A session in which the workload's tables have their own names, whatever `names` they stand under.
+async fn open(end: &End, names: &str) -> Result<Session, String> {
+    let mut session = end.open().await?;
+    match &session {
+        Session::Postgres(_) if !names.is_empty() => drop(session.run(&format!("SET search_path = {names}")).await?),
+        Session::Sqlite(_) if !names.is_empty() => {
+            for table in TABLES {
+                let view = format!("CREATE TEMP VIEW {table} AS SELECT * FROM {names}_{table}");
+                session.run(&view).await?;
+            }
+        }
+        _ => {}
+    }
+    Ok(session)
 }
 
 impl Traffic {

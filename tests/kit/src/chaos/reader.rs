@@ -3,9 +3,10 @@
 //! Only tables that `status` calls streaming before and after some looks, without having been copied in between, are held
 //! against the invariants: before that a table may move back for a moment.
 
-use super::end::{End, Session};
 use super::invariants::{self, GROWING, Invariant};
+use super::open;
 use super::status::{Status, Streaming};
+use crate::{End, Session};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,7 +111,7 @@ async fn look_at(status: &Status) -> Streaming {
 async fn state(target: &End, names: &str, kept: &mut Option<Session>, tables: &Streaming) -> Result<State, String> {
     let mut session = match kept.take() {
         Some(session) => session,
-        None => target.open(names).await?,
+        None => open(target, names).await?,
     };
     let there: BTreeSet<&str> = tables.keys().map(String::as_str).collect();
     let state = read(&mut session, |table| there.contains(table)).await?;
@@ -120,14 +121,14 @@ async fn state(target: &End, names: &str, kept: &mut Option<Session>, tables: &S
 
 /// Holds a state with all tables against the invariants; what is broken is the error.
 pub(super) async fn look(end: &End, names: &str) -> Result<(), String> {
-    let state = read(&mut end.open(names).await?, |_| true).await?;
+    let state = read(&mut open(end, names).await?, |_| true).await?;
     let texts: Vec<_> = state.breaks.into_iter().map(|(_, text)| text).collect();
     if texts.is_empty() { Ok(()) } else { Err(texts.join("\n")) }
 }
 
 /// What the writers have counted.
 pub(super) async fn ticks(end: &End, names: &str) -> Result<Vec<i64>, String> {
-    let rows = end.open(names).await?.run("SELECT ticks FROM counters ORDER BY writer").await?;
+    let rows = open(end, names).await?.run("SELECT ticks FROM counters ORDER BY writer").await?;
     rows.iter().map(|row| row[0].as_ref().and_then(|text| text.parse().ok()).ok_or("no number".into())).collect()
 }
 

@@ -1,11 +1,9 @@
 //! The tables of the workload and what they hold at first, in the words of either source.
 
-use super::End;
-use super::end::Session;
-use crate::Random;
+use crate::{End, Random, Session};
 
 /// All of them, parents before children.
-pub(super) const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 13] = [
     "accounts_a",
     "accounts_b",
     "ledger",
@@ -67,7 +65,7 @@ const STORAGE: [&str; 4] = [
 ];
 
 pub(super) async fn create(source: &End, random: &mut Random, writers: u64) {
-    let mut session = source.open("").await.expect("connect to the source");
+    let mut session = source.open().await.expect("connect to the source");
     for statement in TABLES.split(';') {
         run(&mut session, &in_words_of(source, statement)).await;
     }

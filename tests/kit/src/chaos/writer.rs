@@ -3,10 +3,10 @@
 //! Accounts and slots are shared, every other row has one writer. Statements do not depend on what was read before, so a
 //! connection that is lost in a COMMIT does no harm: whether it was carried out or not, the invariants hold.
 
-use super::end::{End, Session};
 use super::tables::{self, ACCOUNTS, DOCUMENTS, ORDERS, ROWS_AT_ONCE, SLOTS, TAGS};
 use super::{Plan, Written};
 use crate::Random;
+use crate::{End, Session};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -76,7 +76,7 @@ impl Writer {
     /// The error is what the server said, and of which statement.
     async fn run(&mut self, statements: &[String]) -> Result<(), (String, String)> {
         if self.session.is_none() {
-            self.session = Some(self.source.open("").await.map_err(|error| (error, "connect".to_owned()))?);
+            self.session = Some(self.source.open().await.map_err(|error| (error, "connect".to_owned()))?);
         }
         let session = self.session.as_mut().expect("opened above");
         for statement in statements {

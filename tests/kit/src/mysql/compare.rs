@@ -82,6 +82,15 @@ pub async fn differences(source: &MysqlDatabase, target: Target<'_>, pairs: &[Pa
     found
 }
 
+/// Panics unless all tables are the same, value by value, and there is one. Returns how many there are.
+pub async fn assert_same(source: &MysqlDatabase, target: Target<'_>) -> usize {
+    let pairs = source_tables(source, &target).await;
+    assert!(!pairs.is_empty(), "the source has no table");
+    let found = differences(source, target, &pairs).await;
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    pairs.len()
+}
+
 /// Compares columns, keys, indexes and foreign keys of tables in two databases of MySQL or MariaDB.
 pub async fn structure_differences(source: &MysqlDatabase, target: &MysqlDatabase, pairs: &[Pair]) -> Vec<String> {
     let mut found = Vec::new();
