@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// How long a command may take unless the test says otherwise.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -239,7 +240,7 @@ impl Running<'_> {
                 return self.ended(status.code());
             }
             assert!(Instant::now() < deadline, "rowferry {} does not end: {}", self.args, tail(&self.stderr()));
-            std::thread::sleep(Duration::from_millis(10));
+            pause(Duration::from_millis(10));
         }
     }
 
@@ -260,7 +261,7 @@ impl Running<'_> {
                 }
             }
             assert!(Instant::now() < deadline, "no {what}: {last:#}\n{}", tail(&self.stderr()));
-            std::thread::sleep(Duration::from_millis(50));
+            pause(Duration::from_millis(50));
         }
     }
 
@@ -288,6 +289,14 @@ impl Drop for Running<'_> {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Lets the tasks of the runtime's thread go on meanwhile on another one: a connection of theirs may hold what is waited for.
+fn pause(lasts: Duration) {
+    let shares_thread =
+        Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    let sleep = || std::thread::sleep(lasts);
+    if shares_thread { tokio::task::block_in_place(sleep) } else { sleep() }
 }
 
 /// The end of a log, for a panic's text.
