@@ -63,6 +63,12 @@ pub enum Message {
     Other,
 }
 
+/// Where the commit record of a transaction begins, of a message that begins it.
+pub(crate) fn begins_at(message: &[u8]) -> Option<Lsn> {
+    let at = message.strip_prefix(b"B")?.first_chunk()?;
+    Some(Lsn(u64::from_be_bytes(*at)))
+}
+
 /// What the log carries of a row before its change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Old {

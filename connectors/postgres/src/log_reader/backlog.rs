@@ -1,11 +1,15 @@
 //! A backlog, read several times as fast as the walsender sends: that makes a system call a row.
 //!
-//! Two sessions take turns. Each reads a part with `pg_logical_slot_get_binary_changes` and COPY, on a temporary copy of the
-//! slot, while the other one's part is sent and applied; the next part starts on a copy of the copy that has the last one
-//! behind it. The slot itself moves only to what is confirmed, so a crash loses nothing, and the copies are gone with their
+//! Sessions take turns. Each decodes a part with `pg_logical_slot_get_binary_changes` and COPY, on a temporary copy of the
+//! slot, while the parts before it are decoded, sent and applied: a server decodes a log in one process, and this way in
+//! several. A cursor, which is another temporary copy, is moved from each part's start to the next one's and is what the sessions
+//! copy. The slot itself moves only to what is confirmed, so a crash loses nothing, and the copies are gone with their
 //! connections. The server writes a part down before it sends it (temporary files of about the part's size), and for each part
 //! it goes again through the log from the last place where it had noted which transactions were open, about 15 s of log
-//! before, at a tenth of the price; so parts grow where that place lies far behind.
+//! before, at a fifth of the price; so parts grow where that place lies far behind.
+//!
+//! A part holds the transactions whose commit record begins in it. The server may send one more, that begins in the gap between the
+//! part's last record and the place where it ends: the next part has that one, so it is left out here.
 //!
 //! Source: PostgreSQL manual, "Replication Management Functions"; COPY, "Binary Format".
 
@@ -13,14 +17,20 @@ use super::decoder::Decoder;
 use super::{CHUNK_BYTES, Place, end_of_log};
 use crate::connection::{END_WITH_CLIENT, Failure, from_pg, quote_name, quote_text};
 use crate::lsn::Lsn;
+use crate::pgoutput::begins_at;
 use crate::replication::{Frame, ReplicationConnection, connect};
 use bytes::{Buf, Bytes};
-use rowferry_api::{Error, ErrorKind, Event, Result};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use rowferry_api::{Event, Result};
 use std::sync::Arc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
+/// Parts that are being decoded, wait, or are being read: one is read while two are decoded.
+const SESSIONS: usize = 3;
 /// The first part is this share of the backlog from which this way is taken: something is to be applied soon.
 const FIRST_PART: u64 = 4;
 /// The largest part is so many times that backlog.
@@ -34,12 +44,16 @@ const HEADER_BYTES: usize = 19;
 pub(super) struct Backlog {
     place: Arc<Place>,
     goal: Lsn,
+    /// All that was committed before it has been read, but for the part that is being read.
+    cut: Lsn,
     /// The part that is being read.
     part: Option<Made>,
-    /// The part after it, being made; `None` at the end.
-    next: Option<JoinHandle<Result<Made, Failure>>>,
-    /// Sessions whose parts have been read.
-    idle: Vec<Session>,
+    /// The parts after it, in order; closed at the end.
+    parts: mpsc::Receiver<Result<Made, Failure>>,
+    /// Takes back sessions whose parts have been read.
+    idle: mpsc::Sender<Session>,
+    /// Makes the parts; returns the sessions that it has at the end.
+    maker: Option<JoinHandle<Vec<Session>>>,
     /// Moves the slot.
     client: Arc<Client>,
     confirmed: Lsn,
@@ -54,16 +68,22 @@ struct Session {
     copy: String,
 }
 
+/// The copy of the slot that stands where the next part begins.
+struct Cursor {
+    session: Session,
+    at: Lsn,
+}
+
 /// A part that the server has decoded and written down.
 struct Made {
     session: Session,
-    /// All that was committed before it has been read.
     from: Lsn,
-    /// It goes to here at least.
     to: Lsn,
     /// What the server had to say while it decoded.
     notices: Vec<Frame>,
     header_read: bool,
+    /// The transactions that follow are the next part's.
+    past: bool,
 }
 
 impl Backlog {
@@ -78,24 +98,28 @@ impl Backlog {
         if !place.reads_backlogs() || goal.0.saturating_sub(from.0) < place.backlog_bytes {
             return Ok(None);
         }
-        let mut first = Session::open(place).await?;
-        let second = match take_copies(place, &mut first, from).await {
-            Ok(second) => second,
+        let mut cursor = Cursor { session: Session::open(place).await?, at: from };
+        let first = match cursor.open(place).await {
+            Ok(first) => first,
             // Streaming takes less of the server; what is wrong with either shows there.
             Err(error) => {
                 place.refuse_backlogs(&error);
-                first.close(place).await;
+                cursor.session.close(place).await;
                 return Ok(None);
             }
         };
         tracing::info!(slot = %place.slot, from = %from, to = %goal, bytes = goal.0 - from.0, "reading a backlog in parts");
-        let next = tokio::spawn(first.make(place.clone(), goal, None));
+        let (made, parts) = mpsc::channel(SESSIONS);
+        let (idle, is_idle) = mpsc::channel(SESSIONS);
+        let maker = tokio::spawn(make_parts(place.clone(), cursor, goal, first, is_idle, made));
         Ok(Some(Self {
             place: place.clone(),
             goal,
+            cut: from,
             part: None,
-            next: Some(next),
-            idle: vec![second],
+            parts,
+            idle,
+            maker: Some(maker),
             client: client.clone(),
             confirmed,
             released: confirmed,
@@ -109,11 +133,7 @@ impl Backlog {
 
     /// What has to end before the slot is read in another way.
     pub(super) fn leave(&mut self) -> Leaving {
-        Leaving {
-            place: self.place.clone(),
-            releasing: self.releasing.take(),
-            sessions: std::mem::take(&mut self.idle),
-        }
+        Leaving { place: self.place.clone(), releasing: self.releasing.take(), maker: self.maker.take() }
     }
 
     /// Appends events; returns whether the backlog goes on. Nothing is lost if the wait is dropped.
@@ -121,25 +141,25 @@ impl Backlog {
         if self.part.is_some() {
             return self.read(decoder, events).await;
         }
-        let Some(task) = &mut self.next else { return Ok(false) };
-        let made = task.await.map_err(|error| {
-            Error::new(ErrorKind::Other, "read a backlog: the task ended in a panic").because(error)
-        })?;
-        self.next = None;
-        let made = match made {
-            Ok(made) => made,
-            Err(failure) => return self.failed(failure, decoder).map(|()| false),
-        };
-        decoder.passed(made.from, events);
-        self.release();
-        if made.from < self.goal {
-            let before = Some((made.session.copy.clone(), made.to));
-            self.next = self.idle.pop().map(|idle| tokio::spawn(idle.make(self.place.clone(), self.goal, before)));
-            self.part = Some(made);
-        } else {
-            self.idle.push(made.session);
+        match self.parts.recv().await {
+            Some(Ok(made)) if made.from == self.cut => {
+                decoder.passed(made.from, events);
+                self.cut = made.to;
+                self.release();
+                self.part = Some(made);
+                Ok(true)
+            }
+            Some(Ok(made)) => {
+                let what = format!("a part begins at {} where one was to begin at {}", made.from, self.cut);
+                Err(decoder.ended(Failure::Protocol(what)))
+            }
+            Some(Err(failure)) => self.failed(failure, decoder).map(|()| false),
+            None if self.cut == self.goal => {
+                decoder.passed(self.goal, events);
+                Ok(false)
+            }
+            None => Err(decoder.ended(Failure::Protocol("the parts of a backlog end before it does".into()))),
         }
-        Ok(true)
     }
 
     /// A server that is short of something (places, space for the part) may still have what streaming takes. So may one that
@@ -155,7 +175,7 @@ impl Backlog {
     }
 
     async fn read(&mut self, decoder: &mut Decoder, events: &mut Vec<Event>) -> Result<bool> {
-        let Some(Made { session, notices, header_read, .. }) = &mut self.part else { return Ok(true) };
+        let Some(Made { session, to, notices, header_read, past, .. }) = &mut self.part else { return Ok(true) };
         for notice in std::mem::take(notices) {
             decoder.refuse_notice(&notice)?;
         }
@@ -174,13 +194,19 @@ impl Backlog {
             match frame.tag {
                 b'd' => {
                     if let Some(message) = row(frame.body, header_read).map_err(|failure| decoder.ended(failure))? {
-                        decoder.message(message, None, events).await?;
+                        *past |= begins_at(&message).is_some_and(|at| at >= *to);
+                        if !*past {
+                            decoder.message(message, None, events).await?;
+                        }
                     }
                 }
                 b'N' => decoder.refuse_notice(&frame)?,
                 b'c' | b'C' | b'S' => {}
                 b'Z' => {
-                    self.idle.extend(self.part.take().map(|made| made.session));
+                    if let Some(made) = self.part.take() {
+                        // There is a place for each. After a part that failed nobody takes it.
+                        let _ = self.idle.try_send(made.session);
+                    }
                     return Ok(true);
                 }
                 // Nothing of the part has been sent yet.
@@ -212,8 +238,8 @@ impl Backlog {
 
 impl Drop for Backlog {
     fn drop(&mut self) {
-        if let Some(task) = &self.next {
-            task.abort();
+        if let Some(maker) = &self.maker {
+            maker.abort();
         }
     }
 }
@@ -222,7 +248,7 @@ impl Drop for Backlog {
 pub(super) struct Leaving {
     place: Arc<Place>,
     releasing: Option<JoinHandle<()>>,
-    sessions: Vec<Session>,
+    maker: Option<JoinHandle<Vec<Session>>>,
 }
 
 impl Leaving {
@@ -231,28 +257,105 @@ impl Leaving {
         if let Some(releasing) = self.releasing {
             let _ = releasing.await;
         }
-        for session in self.sessions {
-            session.close(&self.place).await;
+        let Some(mut maker) = self.maker else { return };
+        match tokio::time::timeout(self.place.options.connect_timeout(), &mut maker).await {
+            Ok(sessions) => {
+                for session in sessions.unwrap_or_default() {
+                    session.close(&self.place).await;
+                }
+            }
+            // Parts that nobody reads are not waited for.
+            Err(_) => maker.abort(),
         }
     }
 }
 
-/// Gives the first session a copy of the slot that starts at `from`, and opens a second one with a copy of that.
-async fn take_copies(place: &Arc<Place>, first: &mut Session, from: Lsn) -> Result<Session> {
-    let failed = |failure: Failure| failure.into_error("copy the slot");
-    let copied = first.take_copy(&place.slot).await.map_err(failed)?;
-    if copied < from {
-        let copy = quote_text(&first.copy);
-        let advance = format!("SELECT pg_catalog.pg_replication_slot_advance({copy}, '{from}')");
-        first.connection.query(&advance).await.map_err(failed)?;
+/// Makes one part after the other, each as soon as a session is idle, and hands them over in order. Ends with the goal, or with the
+/// first part that fails; returns the sessions that are left.
+async fn make_parts(
+    place: Arc<Place>,
+    cursor: Cursor,
+    goal: Lsn,
+    mut sessions: Vec<Session>,
+    mut idle: mpsc::Receiver<Session>,
+    parts: mpsc::Sender<Result<Made, Failure>>,
+) -> Vec<Session> {
+    let cursor = Mutex::new(cursor);
+    let mut making = FuturesOrdered::new();
+    let mut left = Vec::new();
+    loop {
+        making.extend(sessions.drain(..).map(|session| session.make(&place, &cursor, goal)));
+        let handed = tokio::select! {
+            Some(made) = making.next() => match made {
+                Ok(Next::Part(made)) => parts.send(Ok(made)).await,
+                Ok(Next::Goal(session)) => {
+                    left.push(session);
+                    Ok(())
+                }
+                Err(failure) => {
+                    // Who waits hears of it; who does not has left.
+                    let _ = parts.send(Err(failure)).await;
+                    break;
+                }
+            },
+            Some(session) = idle.recv(), if left.is_empty() => {
+                sessions.push(session);
+                Ok(())
+            }
+            else => break,
+        };
+        if handed.is_err() {
+            break;
+        }
     }
-    let mut second = Session::open(place).await?;
-    let starts = second.take_copy(&first.copy).await.map_err(failed)?;
-    if starts != from {
-        let what = format!("copy the slot: the copy starts at {starts} instead of {from}");
-        return Err(Error::new(ErrorKind::Protocol, what));
+    drop(making);
+    idle.close();
+    while let Ok(session) = idle.try_recv() {
+        left.push(session);
     }
-    Ok(second)
+    left.push(cursor.into_inner().session);
+    left
+}
+
+/// What a session makes.
+enum Next {
+    Part(Made),
+    /// Nothing: the cursor stands at the goal.
+    Goal(Session),
+}
+
+impl Cursor {
+    /// Takes a copy of the slot, moved to where the backlog starts. Returns sessions that have a place for a copy of it: as many
+    /// as the server gives, but one at least.
+    async fn open(&mut self, place: &Arc<Place>) -> Result<Vec<Session>> {
+        let failed = |failure: Failure| failure.into_error("copy the slot");
+        let (copied, _) = self.session.take_copy(&place.slot).await.map_err(failed)?;
+        if copied < self.at {
+            self.session.advance(self.at).await.map_err(failed)?;
+        }
+        let mut sessions = vec![self.session_beside(place).await?];
+        while sessions.len() < SESSIONS {
+            match self.session_beside(place).await {
+                Ok(session) => sessions.push(session),
+                Err(reason) => {
+                    tracing::debug!(%reason, sessions = sessions.len(), "a backlog is read by fewer sessions");
+                    break;
+                }
+            }
+        }
+        Ok(sessions)
+    }
+
+    async fn session_beside(&mut self, place: &Place) -> Result<Session> {
+        let mut session = Session::open(place).await?;
+        match session.take_copy_at(&self.session.copy, self.at).await {
+            Ok(_) => Ok(session),
+            Err(failure) => {
+                session.close(place).await;
+                Err(failure.into_error("copy the slot"))
+            }
+        }
+    }
 }
 
 impl Session {
@@ -275,8 +378,9 @@ impl Session {
         let _ = tokio::time::timeout(place.options.connect_timeout(), ended).await;
     }
 
-    /// Takes a copy of a slot, in place of the one before, that ends with this connection. Returns where it starts.
-    async fn take_copy(&mut self, slot: &str) -> Result<Lsn, Failure> {
+    /// Takes a copy of a slot, in place of the one before, that ends with this connection. Returns up to where it is read, and
+    /// from where it is decoded.
+    async fn take_copy(&mut self, slot: &str) -> Result<(Lsn, Lsn), Failure> {
         let (slot, copy) = (quote_text(slot), quote_text(&self.copy));
         let drop = format!(
             "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots \
@@ -286,52 +390,66 @@ impl Session {
         self.connection
             .query(&format!("SELECT FROM pg_catalog.pg_copy_logical_replication_slot({slot}, {copy}, true)"))
             .await?;
-        Ok(self.places(&copy).await?.0)
-    }
-
-    /// Up to where a slot, by its quoted name, is read, and from where it is decoded.
-    async fn places(&mut self, slot: &str) -> Result<(Lsn, Lsn), Failure> {
         let statement = format!(
-            "SELECT confirmed_flush_lsn, restart_lsn FROM pg_catalog.pg_replication_slots WHERE slot_name = {slot}"
+            "SELECT confirmed_flush_lsn, restart_lsn FROM pg_catalog.pg_replication_slots WHERE slot_name = {copy}"
         );
         let asked = self.connection.query(&statement).await?;
         let mut places = asked.iter().flatten().flatten().map(|text| Lsn::parse(text));
         match (places.next(), places.next()) {
             (Some(Ok(confirmed)), Some(Ok(restart))) => Ok((confirmed, restart)),
-            _ => Err(Failure::Protocol(format!("the server does not know slot {slot} any more"))),
+            _ => Err(Failure::Protocol(format!("the server does not know slot {copy} any more"))),
         }
     }
 
-    /// Makes the part that follows `before`: the copy that has read what is before it, and to where it was to read.
-    async fn make(mut self, place: Arc<Place>, goal: Lsn, before: Option<(String, Lsn)>) -> Result<Made, Failure> {
-        if let Some((copy, to)) = before {
-            let starts = self.take_copy(&copy).await?;
-            let (ended, _) = self.places(&quote_text(&copy)).await?;
-            if starts != ended || ended < to {
-                let what =
-                    format!("a part that was to reach {to} ends at {ended}, and the next one starts at {starts}");
-                return Err(Failure::Protocol(what));
-            }
+    /// Takes a copy of a slot that stands at `at`. Returns from where it is decoded.
+    async fn take_copy_at(&mut self, slot: &str, at: Lsn) -> Result<Lsn, Failure> {
+        let (starts, restart) = self.take_copy(slot).await?;
+        if starts == at {
+            return Ok(restart);
         }
+        Err(Failure::Protocol(format!("a copy of a slot at {at} starts at {starts}")))
+    }
+
+    /// Moves its copy to a place that it has not passed.
+    async fn advance(&mut self, to: Lsn) -> Result<(), Failure> {
         let copy = quote_text(&self.copy);
-        let (from, restart) = self.places(&copy).await?;
+        let advance = format!("SELECT pg_catalog.pg_replication_slot_advance({copy}, '{to}')");
+        self.connection.query(&advance).await.map(drop)
+    }
+
+    /// Makes the part that begins at the cursor, and moves that to its end.
+    async fn make(mut self, place: &Place, cursor: &Mutex<Cursor>, goal: Lsn) -> Result<Next, Failure> {
+        let mut cursor = cursor.lock().await;
+        let from = cursor.at;
+        if from >= goal {
+            return Ok(Next::Goal(self));
+        }
+        let restart = self.take_copy_at(&cursor.session.copy, from).await?;
         let part_bytes = part_bytes(place.backlog_bytes, from.0.saturating_sub(restart.0));
         let to = Lsn(goal.0.min(from.0.saturating_add(part_bytes)));
+        cursor.at = to;
+        let advance = async move {
+            // At the goal nobody copies it.
+            if to < goal { cursor.session.advance(to).await } else { Ok(()) }
+        };
+        let ((), made) = tokio::try_join!(advance, self.decode(place, from, to))?;
+        Ok(Next::Part(made))
+    }
+
+    async fn decode(mut self, place: &Place, from: Lsn, to: Lsn) -> Result<Made, Failure> {
+        let (copy, publication) = (quote_text(&self.copy), quote_text(&quote_name(&place.publication)));
+        self.connection
+            .start_copy(&format!(
+                "COPY (SELECT data FROM pg_catalog.pg_logical_slot_get_binary_changes({copy}, '{to}', NULL, \
+                 'proto_version', '1', 'publication_names', {publication})) TO STDOUT (FORMAT binary)"
+            ))
+            .await?;
         let mut notices = Vec::new();
-        if from < goal {
-            let publication = quote_text(&quote_name(&place.publication));
-            self.connection
-                .start_copy(&format!(
-                    "COPY (SELECT data FROM pg_catalog.pg_logical_slot_get_binary_changes({copy}, '{to}', NULL, \
-                     'proto_version', '1', 'publication_names', {publication})) TO STDOUT (FORMAT binary)"
-                ))
-                .await?;
-            // The copy of the slot has moved on before the first row is sent.
-            while self.connection.reader.next_tag().await? == b'N' {
-                notices.push(self.connection.reader.next().await?);
-            }
+        // All of the part is decoded before its first row is sent.
+        while self.connection.reader.next_tag().await? == b'N' {
+            notices.push(self.connection.reader.next().await?);
         }
-        Ok(Made { session: self, from, to, notices, header_read: false })
+        Ok(Made { session: self, from, to, notices, header_read: false, past: false })
     }
 }
 

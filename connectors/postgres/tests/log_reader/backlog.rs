@@ -8,6 +8,16 @@ impl Log {
             .value("SELECT count(*) FROM pg_replication_slots WHERE temporary AND database = current_database()")
             .await
     }
+
+    /// A session has no copy for a moment when it takes another one, and the server notices its end when it does.
+    async fn wait_for_copies(&self, copies: &str) {
+        let wait = async {
+            while self.copies().await != copies {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("no {copies} copies"));
+    }
 }
 
 /// Read in parts of a few bytes, each a transaction or two: all of it, once, and then what comes after it.
@@ -27,27 +37,37 @@ async fn a_backlog_is_read_in_parts_and_the_stream_goes_on_after_it() {
     }
     drop(reader);
 
+    // The smaller ones end anywhere, also in the middle of a record or of a page's header.
+    for (backlog_bytes, at_least) in [(40, 100), (100, 40), (2_000, 2)] {
+        let options = LogOptions { backlog_bytes, ..log.options("", "all_tables") };
+        let mut reader = PostgresLogReader::open(options, &from, &tables).await.unwrap();
+        // Three sessions' and the cursor's.
+        log.wait_for_copies("4").await;
+        let mut events = Vec::new();
+        let mut parts = 0;
+        while commits(&events).len() < 400 {
+            let before = events.len();
+            reader.next(&mut events).await.unwrap();
+            parts += events[before..].iter().filter(|event| matches!(event, Event::Heartbeat { .. })).count();
+        }
+        assert!(parts >= at_least, "{parts} parts");
+        assert_eq!(commits(&events), commits(&streamed));
+        assert!(events.iter().all(|event| !matches!(event, Event::Commit { is_late: false, .. })));
+        assert_eq!(log.confirmed().await, from, "nothing was confirmed");
+    }
+
+    // What comes after it is streamed, and the copies of the slot go with their connections.
     let options = LogOptions { backlog_bytes: 2_000, ..log.options("", "all_tables") };
     let mut reader = PostgresLogReader::open(options, &from, &tables).await.unwrap();
-    assert_eq!(log.copies().await, "2");
     let mut events = Vec::new();
-    let mut parts = 0;
     while commits(&events).len() < 400 {
-        let before = events.len();
         reader.next(&mut events).await.unwrap();
-        parts += events[before..].iter().filter(|event| matches!(event, Event::Heartbeat { .. })).count();
     }
-    assert!(parts >= 2, "{parts} parts");
-    assert_eq!(commits(&events), commits(&streamed));
-    assert!(events.iter().all(|event| !matches!(event, Event::Commit { is_late: false, .. })));
-    assert_eq!(log.confirmed().await, from, "nothing was confirmed");
-
-    // What comes now is streamed, and the copies of the slot go with their connections.
     let rest = log.rest(&mut reader).await;
     assert_eq!(rest, "", "all of it was read before");
     log.execute("INSERT INTO t VALUES (500, 'after')").await;
     assert!(log.rest(&mut reader).await.contains("500"));
-    assert_eq!(log.copies().await, "0");
+    log.wait_for_copies("0").await;
     assert_eq!(log.confirmed().await, from);
 }
 
@@ -108,20 +128,18 @@ async fn a_backlog_that_is_being_read_is_not_read_by_another() {
     log.try_open(&from, &[], "").await.unwrap();
 }
 
-/// Without room for two copies of the slot the backlog is streamed.
+/// Without room for two copies of the slot the backlog is streamed; with that, fewer sessions read it.
 #[tokio::test]
-async fn a_backlog_without_free_slots_is_streamed() {
-    streams_with("1").await;
-    streams_with("2").await;
-}
-
-async fn streams_with(slots: &str) {
-    let server = Postgres::start(&[("max_replication_slots", slots)]);
-    let log = Log::on(&server, "CREATE TABLE t (id int PRIMARY KEY)").await;
-    let from = log.confirmed().await;
-    log.execute("INSERT INTO t VALUES (1)").await;
-    let mut reader = log.open_backlog(&from, &log.tables().await).await;
-    assert!(log.rest(&mut reader).await.contains("insert t (1)"));
+async fn a_server_with_few_slots_is_read_by_fewer_sessions_or_streamed() {
+    for (slots, copies) in [("1", "0"), ("2", "0"), ("3", "2"), ("4", "3")] {
+        let server = Postgres::start(&[("max_replication_slots", slots)]);
+        let log = Log::on(&server, "CREATE TABLE t (id int PRIMARY KEY)").await;
+        let from = log.confirmed().await;
+        log.execute("INSERT INTO t SELECT generate_series(1, 100)").await;
+        let mut reader = log.open_backlog(&from, &log.tables().await).await;
+        log.wait_for_copies(copies).await;
+        assert!(log.rest(&mut reader).await.contains("insert t (1)"));
+    }
 }
 
 /// The server has no room to write a part down: it is streamed, from where the parts before it end.
@@ -135,7 +153,7 @@ async fn a_part_that_the_server_has_no_room_for_is_streamed() {
     log.execute("INSERT INTO t VALUES (3)").await;
     let options = LogOptions { backlog_bytes: 1 << 20, ..log.options("", "all_tables") };
     let mut reader = PostgresLogReader::open(options, &from, &tables).await.unwrap();
-    assert_eq!(log.copies().await, "2");
+    log.wait_for_copies("4").await;
     let events = log.try_rest(&mut reader).await.unwrap();
     let id = |event: &Event| match event {
         Event::Change(change) if change.table.name.name == "t" => match &change.op {
@@ -145,5 +163,46 @@ async fn a_part_that_the_server_has_no_room_for_is_streamed() {
         _ => None,
     };
     assert_eq!(events.iter().filter_map(id).collect::<Vec<_>>(), ["1", "2", "3"]);
-    assert_eq!(log.copies().await, "0");
+    log.wait_for_copies("0").await;
+}
+
+/// A commit record right behind a page's header, and a first part that ends inside of that header: the server sends the
+/// transaction with that part, and again with the next one.
+#[tokio::test]
+async fn a_transaction_that_the_server_sends_with_two_parts_comes_once() {
+    const PAGE_BYTES: u64 = 8192;
+    const HEADER_BYTES: u64 = 24;
+    let server = Postgres::start(&[]);
+    let log = Log::on(&server, "CREATE TABLE t (id int PRIMARY KEY)").await;
+    let (from, tables) = (log.confirmed().await, log.tables().await);
+    log.execute("DO $$ BEGIN FOR i IN 1..20000 LOOP INSERT INTO t VALUES (i); COMMIT; END LOOP; END $$").await;
+    let sql = format!(
+        "SELECT ('x' || encode(substr(data, 2, 8), 'hex'))::bit(64)::bigint FROM pg_logical_slot_peek_binary_changes('{}', \
+         NULL, NULL, 'proto_version', '1', 'publication_names', 'all_tables') WHERE get_byte(data, 0) = ascii('B')",
+        log.slot
+    );
+    let begins: Vec<u64> =
+        log.database.query_text(&sql).await.iter().map(|row| row[0].as_deref().unwrap().parse().unwrap()).collect();
+    assert_eq!(begins.len(), 20_000);
+    let behind_header = begins.iter().position(|at| at % PAGE_BYTES == HEADER_BYTES).expect("one of 20,000");
+
+    let end_of_part = begins[behind_header] - HEADER_BYTES / 2;
+    let backlog_bytes = 4 * (end_of_part - Lsn::try_from(&from).unwrap().0);
+    let options = LogOptions { backlog_bytes, ..log.options("", "all_tables") };
+    let mut reader = PostgresLogReader::open(options, &from, &tables).await.unwrap();
+    let mut events = Vec::new();
+    let mut whole = 0;
+    while !events.iter().any(|event| matches!(event, Event::Heartbeat { position } if *position != from)) {
+        events.clear();
+        reader.next(&mut events).await.unwrap();
+        whole += commits(&events).len();
+    }
+    assert_eq!(passed(&events), Lsn(end_of_part));
+    assert_eq!(whole, behind_header);
+    while whole < 20_000 {
+        events.clear();
+        reader.next(&mut events).await.unwrap();
+        whole += commits(&events).len();
+    }
+    assert!(!log.rest(&mut reader).await.contains(" t "), "none comes twice");
 }

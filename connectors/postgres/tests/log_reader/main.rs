@@ -82,9 +82,9 @@ impl Log {
         LogOptions { connect, slot: self.slot.clone(), publication: publication.into(), backlog_bytes: 0 }
     }
 
-    /// Reads all that is there as a backlog, in parts of a few bytes.
+    /// Reads all that is there as a backlog, in parts that end anywhere, also in the middle of a record.
     async fn open_backlog(&self, from: &Position, tables: &[Arc<TableSchema>]) -> PostgresLogReader {
-        let options = LogOptions { backlog_bytes: 1, ..self.options("", "all_tables") };
+        let options = LogOptions { backlog_bytes: 400, ..self.options("", "all_tables") };
         PostgresLogReader::open(options, from, tables).await.unwrap()
     }
 
@@ -110,13 +110,20 @@ impl Log {
     async fn try_rest(&self, reader: &mut PostgresLogReader) -> Result<Vec<Event>, Error> {
         self.execute("CREATE TABLE IF NOT EXISTS the_end (id int PRIMARY KEY); INSERT INTO the_end SELECT 1 WHERE NOT EXISTS (SELECT FROM the_end)")
             .await;
-        self.execute("UPDATE the_end SET id = id + 1").await;
+        // Those of earlier calls are in the log as well.
+        let end = self.database.value("UPDATE the_end SET id = id + 1 RETURNING id").await;
         let mut events = Vec::new();
         loop {
             let before = events.len();
             let next = tokio::time::timeout(Duration::from_secs(60), reader.next(&mut events));
             next.await.expect("the end of the log in time")?;
-            let is_end = |event: &Event| matches!(event, Event::Change(change) if change.table.name.name == "the_end" && matches!(change.op, Op::Update { .. }));
+            let is_end = |event: &Event| match event {
+                Event::Change(change) if change.table.name.name == "the_end" => match &change.op {
+                    Op::Update { after, .. } => after.cells().next().map(cell) == Some(end.clone()),
+                    _ => false,
+                },
+                _ => false,
+            };
             if events[before..].iter().any(is_end) {
                 return Ok(events);
             }
