@@ -13,6 +13,9 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+/// Version 14: a slot can be moved without decoding. Before it `pg_replication_slot_advance` overlooks subtransactions that change a
+/// table, and writes down for every slot what it believes: rows behind it would be read in an older form.
+pub(crate) const MOVES_SLOTS: i32 = 140_000;
 /// Version 17: slots are known to standbys.
 const WITH_FAILOVER: i32 = 170_000;
 /// A slot that waits this long for old transactions says so.
@@ -192,6 +195,11 @@ async fn advance(client: &Client, options: &ConnectOptions, name: &str, mark: i6
     match tokio::time::timeout(GIVE_UP_AFTER, settle::wait(client, options, mark)).await {
         Ok(settled) => settled?,
         Err(_) => return Err(gave_up(options, &format!("move slot \"{name}\" behind the new publication")).await),
+    }
+    if server_version(client).await? < MOVES_SLOTS {
+        let dropped = client.query_one("SELECT pg_drop_replication_slot($1)", &[&name]).await;
+        dropped.map_err(|error| from_pg(format!("make slot \"{name}\" anew"), error))?;
+        return make(options, name).await;
     }
     let row = client
         .query_one("SELECT end_lsn::text FROM pg_replication_slot_advance($1, pg_current_wal_lsn())", &[&name])

@@ -11,6 +11,8 @@
 //! A part holds the transactions whose commit record begins in it. The server may send one more, that begins in the gap between the
 //! part's last record and the place where it ends: the next part has that one, so it is left out here.
 //!
+//! Servers before version 14 are streamed from (`slot::MOVES_SLOTS`).
+//!
 //! Source: PostgreSQL manual, "Replication Management Functions"; COPY, "Binary Format".
 
 use super::decoder::Decoder;
@@ -18,12 +20,15 @@ use super::{CHUNK_BYTES, Place, end_of_log};
 use crate::connection::{END_WITH_CLIENT, Failure, from_pg, quote_name, quote_text};
 use crate::lsn::Lsn;
 use crate::pgoutput::begins_at;
+use crate::publication::server_version;
 use crate::replication::{Frame, ReplicationConnection, connect};
+use crate::slot::MOVES_SLOTS;
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use rowferry_api::{Event, Result};
 use std::sync::Arc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
@@ -54,6 +59,8 @@ pub(super) struct Backlog {
     idle: mpsc::Sender<Session>,
     /// Makes the parts; returns the sessions that it has at the end.
     maker: Option<JoinHandle<Vec<Session>>>,
+    /// Sessions that it does not take any more.
+    ended: Vec<Session>,
     /// Moves the slot.
     client: Arc<Client>,
     confirmed: Lsn,
@@ -98,13 +105,14 @@ impl Backlog {
         if !place.reads_backlogs() || goal.0.saturating_sub(from.0) < place.backlog_bytes {
             return Ok(None);
         }
-        let mut cursor = Cursor { session: Session::open(place).await?, at: from };
-        let first = match cursor.open(place).await {
-            Ok(first) => first,
+        if server_version(client).await? < MOVES_SLOTS {
+            return Ok(None);
+        }
+        let (cursor, first) = match Cursor::open(place, from).await {
+            Ok(opened) => opened,
             // Streaming takes less of the server; what is wrong with either shows there.
             Err(error) => {
                 place.refuse_backlogs(&error);
-                cursor.session.close(place).await;
                 return Ok(None);
             }
         };
@@ -120,6 +128,7 @@ impl Backlog {
             parts,
             idle,
             maker: Some(maker),
+            ended: Vec::new(),
             client: client.clone(),
             confirmed,
             released: confirmed,
@@ -133,7 +142,14 @@ impl Backlog {
 
     /// What has to end before the slot is read in another way.
     pub(super) fn leave(&mut self) -> Leaving {
-        Leaving { place: self.place.clone(), releasing: self.releasing.take(), maker: self.maker.take() }
+        // Parts that nobody reads are not waited for.
+        self.parts.close();
+        Leaving {
+            place: self.place.clone(),
+            releasing: self.releasing.take(),
+            maker: self.maker.take(),
+            sessions: std::mem::take(&mut self.ended),
+        }
     }
 
     /// Appends events; returns whether the backlog goes on. Nothing is lost if the wait is dropped.
@@ -158,7 +174,14 @@ impl Backlog {
                 decoder.passed(self.goal, events);
                 Ok(false)
             }
-            None => Err(decoder.ended(Failure::Protocol("the parts of a backlog end before it does".into()))),
+            None => {
+                let ended = match &mut self.maker {
+                    Some(maker) => maker.await.err(),
+                    None => None,
+                };
+                let reason = ended.map(|ended| format!(" ({ended})")).unwrap_or_default();
+                Err(decoder.ended(Failure::Protocol(format!("the parts of a backlog end before it does{reason}"))))
+            }
         }
     }
 
@@ -203,9 +226,11 @@ impl Backlog {
                 b'N' => decoder.refuse_notice(&frame)?,
                 b'c' | b'C' | b'S' => {}
                 b'Z' => {
-                    if let Some(made) = self.part.take() {
-                        // There is a place for each. After a part that failed nobody takes it.
-                        let _ = self.idle.try_send(made.session);
+                    if let Some(made) = self.part.take()
+                        && let Err(TrySendError::Full(session) | TrySendError::Closed(session)) =
+                            self.idle.try_send(made.session)
+                    {
+                        self.ended.push(session);
                     }
                     return Ok(true);
                 }
@@ -238,9 +263,13 @@ impl Backlog {
 
 impl Drop for Backlog {
     fn drop(&mut self) {
-        if let Some(maker) = &self.maker {
-            maker.abort();
-        }
+        abort(self.maker.as_ref());
+    }
+}
+
+fn abort(maker: Option<&JoinHandle<Vec<Session>>>) {
+    if let Some(maker) = maker {
+        maker.abort();
     }
 }
 
@@ -249,24 +278,28 @@ pub(super) struct Leaving {
     place: Arc<Place>,
     releasing: Option<JoinHandle<()>>,
     maker: Option<JoinHandle<Vec<Session>>>,
+    sessions: Vec<Session>,
 }
 
 impl Leaving {
     /// Waits until the slot and the places of its copies are free.
-    pub(super) async fn end(self) {
-        if let Some(releasing) = self.releasing {
+    pub(super) async fn end(mut self) {
+        if let Some(releasing) = &mut self.releasing {
             let _ = releasing.await;
         }
-        let Some(mut maker) = self.maker else { return };
-        match tokio::time::timeout(self.place.options.connect_timeout(), &mut maker).await {
-            Ok(sessions) => {
-                for session in sessions.unwrap_or_default() {
-                    session.close(&self.place).await;
-                }
-            }
-            // Parts that nobody reads are not waited for.
-            Err(_) => maker.abort(),
+        if let Some(maker) = &mut self.maker {
+            // It ends as soon as it sees that nobody reads.
+            self.sessions.extend(maker.await.unwrap_or_default());
         }
+        for session in self.sessions.drain(..) {
+            session.close(&self.place).await;
+        }
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        abort(self.maker.as_ref());
     }
 }
 
@@ -285,6 +318,9 @@ async fn make_parts(
     let mut left = Vec::new();
     loop {
         making.extend(sessions.drain(..).map(|session| session.make(&place, &cursor, goal)));
+        if making.is_empty() && !left.is_empty() {
+            break;
+        }
         let handed = tokio::select! {
             Some(made) = making.next() => match made {
                 Ok(Next::Part(made)) => parts.send(Ok(made)).await,
@@ -302,7 +338,7 @@ async fn make_parts(
                 sessions.push(session);
                 Ok(())
             }
-            else => break,
+            () = parts.closed() => break,
         };
         if handed.is_err() {
             break;
@@ -325,25 +361,39 @@ enum Next {
 }
 
 impl Cursor {
-    /// Takes a copy of the slot, moved to where the backlog starts. Returns sessions that have a place for a copy of it: as many
-    /// as the server gives, but one at least.
-    async fn open(&mut self, place: &Arc<Place>) -> Result<Vec<Session>> {
-        let failed = |failure: Failure| failure.into_error("copy the slot");
-        let (copied, _) = self.session.take_copy(&place.slot).await.map_err(failed)?;
-        if copied < self.at {
-            self.session.advance(self.at).await.map_err(failed)?;
+    /// Takes a copy of the slot, moved to `at`, and opens sessions that have a place for a copy of it: as many as the server gives
+    /// while it has a place more for others, but one at least.
+    async fn open(place: &Arc<Place>, at: Lsn) -> Result<(Self, Vec<Session>)> {
+        let mut cursor = Self { session: Session::open(place).await?, at };
+        let mut sessions = Vec::new();
+        let opened = async {
+            let failed = |failure: Failure| failure.into_error("copy the slot");
+            let (copied, _) = cursor.session.take_copy(&place.slot).await.map_err(failed)?;
+            if copied < at {
+                cursor.session.advance(at).await.map_err(failed)?;
+            }
+            sessions.push(cursor.session_beside(place).await?);
+            Ok(())
+        };
+        if let Err(error) = opened.await {
+            cursor.session.close(place).await;
+            return Err(error);
         }
-        let mut sessions = vec![self.session_beside(place).await?];
-        while sessions.len() < SESSIONS {
-            match self.session_beside(place).await {
+        while sessions.len() <= SESSIONS {
+            match cursor.session_beside(place).await {
                 Ok(session) => sessions.push(session),
                 Err(reason) => {
-                    tracing::debug!(%reason, sessions = sessions.len(), "a backlog is read by fewer sessions");
+                    tracing::debug!(%reason, "a backlog is read by fewer sessions");
                     break;
                 }
             }
         }
-        Ok(sessions)
+        if sessions.len() > 1
+            && let Some(spare) = sessions.pop()
+        {
+            spare.close(place).await;
+        }
+        Ok((cursor, sessions))
     }
 
     async fn session_beside(&mut self, place: &Place) -> Result<Session> {

@@ -48,12 +48,13 @@ impl Decoder {
         self.forms.client()
     }
 
-    /// Everything that was committed before `position` has been handed out.
+    /// Everything that was committed before `position` has been handed out. Also said where the last transaction of a backlog
+    /// reaches just there: who waits for more of it waits no longer.
     pub(super) fn passed(&mut self, position: Lsn, events: &mut Vec<Event>) {
-        self.late = false;
-        if !self.in_transaction && position > self.reached {
-            self.reached = position;
-            events.push(Event::Heartbeat { position: position.into() });
+        let was_late = std::mem::take(&mut self.late);
+        if !self.in_transaction && (position > self.reached || was_late) {
+            self.reached = self.reached.max(position);
+            events.push(Event::Heartbeat { position: self.reached.into() });
         }
     }
 

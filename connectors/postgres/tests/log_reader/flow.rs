@@ -96,7 +96,9 @@ async fn a_row_of_150_mb_passes() {
 
 #[tokio::test]
 async fn a_stalled_caller_keeps_its_connection() {
-    let log = Log::new("CREATE TABLE t (id int PRIMARY KEY, v text)").await;
+    // Of its own: others would go through those 60 MB too, in small parts.
+    let server = Postgres::start(&[]);
+    let log = Log::on(&server, "CREATE TABLE t (id int PRIMARY KEY, v text)").await;
     let tables = log.tables().await;
     log.execute("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 60000) i").await;
     let timeout = "?options=-c%20wal_sender_timeout%3D2s";

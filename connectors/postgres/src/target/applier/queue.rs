@@ -44,14 +44,19 @@ impl<'a> Queue<'a> {
         let mut answers = Vec::with_capacity(queued.len());
         for (queued, parameters) in queued.iter().zip(&parameters) {
             let mut answer = Box::pin(client.execute(&queued.statement, parameters));
-            // The first poll sends it.
-            match poll!(&mut answer) {
-                Poll::Ready(answered) => drop(answered.map_err(|error| failed(&queued.table, error))?),
-                Poll::Pending => answers.push((queued, answer)),
+            // The first poll sends it; one that is answered by that was not sent, and nothing behind it is.
+            let sent = poll!(&mut answer);
+            answers.push((queued, answer, sent));
+            if matches!(answers.last(), Some((.., Poll::Ready(_)))) {
+                break;
             }
         }
-        for (queued, answer) in answers {
-            answer.await.map_err(|error| failed(&queued.table, error))?;
+        for (queued, answer, sent) in answers {
+            let answered = match sent {
+                Poll::Ready(answered) => answered,
+                Poll::Pending => answer.await,
+            };
+            answered.map_err(|error| failed(&queued.table, error))?;
         }
         Ok(())
     }
