@@ -1,6 +1,6 @@
 //! The net change of each row: what a run of changes, in source order, comes to. Pure.
 //!
-//! A row that was touched many times is written once. Steps keep the order that matters: a truncate, another form of a
+//! A row that was touched many times is written once, and the rows of a table in the order of their keys. Steps keep the order that matters: a truncate, another form of a
 //! table, and a key change of which the rest of the row is not known stand between what came before and what came after.
 
 use indexmap::IndexMap;
@@ -11,8 +11,11 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
-/// Works out the net change. Applying the steps leaves what applying the changes one by one leaves. Keys keep the order
-/// in which they were first touched, since rows written together tend to lie together.
+mod order;
+
+/// Works out the net change. Applying the steps leaves what applying the changes one by one leaves. New rows keep the order in
+/// which they came, since rows written together tend to lie together; so do all rows of a table that has another unique constraint
+/// than its key.
 pub fn net_changes(changes: &[Change]) -> Vec<Step> {
     let mut net = Net::new();
     for change in changes {
@@ -251,15 +254,21 @@ impl<'a> Net<'a> {
         for place in self.touched.drain(..) {
             let table = &mut self.tables[place];
             let mut rows = TableRows::new(table.form.clone());
+            let mut upserts = Vec::new();
             for (key, pending) in table.rows.drain(..) {
                 match pending {
                     Pending::Delete => rows.deletes.push(key),
                     Pending::Insert(row) => rows.inserts.push(row),
-                    Pending::Upsert(row) => rows.upserts.push(row),
+                    Pending::Upsert(row) => upserts.push((order::place(&key), row)),
                     Pending::Update(row) | Pending::Move(row) => rows.updates.push(PartialUpdate { key, row }),
                     Pending::Arrival => {}
                 }
             }
+            rows.deletes.sort_by_cached_key(order::place);
+            if order::is_free(table.form) {
+                upserts.sort_by_key(|(place, _)| *place);
+            }
+            rows.upserts = upserts.into_iter().map(|(_, row)| row).collect();
             self.steps.push(Step::Rows(rows));
         }
     }

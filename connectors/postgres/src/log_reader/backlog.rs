@@ -25,6 +25,7 @@ use crate::replication::{Frame, ReplicationConnection, connect};
 use crate::slot::MOVES_SLOTS;
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesOrdered;
 use rowferry_api::{Event, Result};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ use tokio_postgres::types::ToSql;
 /// Parts that are being decoded, wait, or are being read: one is read while two are decoded.
 const SESSIONS: usize = 3;
 /// The first part is this share of the backlog from which this way is taken: something is to be applied soon.
-const FIRST_PART: u64 = 4;
+const FIRST_PART: u64 = 16;
 /// The largest part is so many times that backlog.
 const LARGEST_PART: u64 = 16;
 /// So many times its own size is gone through again for a part before a larger one is taken.
@@ -363,48 +364,37 @@ enum Next {
 impl Cursor {
     /// Takes a copy of the slot, moved to `at`, and opens sessions that have a place for a copy of it: as many as the server gives
     /// while it has a place more for others, but one at least.
-    async fn open(place: &Arc<Place>, at: Lsn) -> Result<(Self, Vec<Session>)> {
+    async fn open(place: &Place, at: Lsn) -> Result<(Self, Vec<Session>)> {
         let mut cursor = Self { session: Session::open(place).await?, at };
-        let mut sessions = Vec::new();
-        let opened = async {
-            let failed = |failure: Failure| failure.into_error("copy the slot");
-            let (copied, _) = cursor.session.take_copy(&place.slot).await.map_err(failed)?;
-            if copied < at {
-                cursor.session.advance(at).await.map_err(failed)?;
-            }
-            sessions.push(cursor.session_beside(place).await?);
-            Ok(())
-        };
-        if let Err(error) = opened.await {
-            cursor.session.close(place).await;
-            return Err(error);
-        }
-        while sessions.len() <= SESSIONS {
-            match cursor.session_beside(place).await {
-                Ok(session) => sessions.push(session),
-                Err(reason) => {
-                    tracing::debug!(%reason, "a backlog is read by fewer sessions");
-                    break;
-                }
+        match cursor.sessions(place).await {
+            Ok(sessions) => Ok((cursor, sessions)),
+            Err(error) => {
+                cursor.session.close(place).await;
+                Err(error)
             }
         }
-        if sessions.len() > 1
-            && let Some(spare) = sessions.pop()
-        {
-            spare.close(place).await;
-        }
-        Ok((cursor, sessions))
     }
 
-    async fn session_beside(&mut self, place: &Place) -> Result<Session> {
-        let mut session = Session::open(place).await?;
-        match session.take_copy_at(&self.session.copy, self.at).await {
-            Ok(_) => Ok(session),
-            Err(failure) => {
-                session.close(place).await;
-                Err(failure.into_error("copy the slot"))
+    async fn sessions(&mut self, place: &Place) -> Result<Vec<Session>> {
+        let failed = |failure: Failure| failure.into_error("copy the slot");
+        let (copied, _) = self.session.take_copy(&place.slot).await.map_err(failed)?;
+        if copied < self.at {
+            self.session.advance(self.at).await.map_err(failed)?;
+        }
+        let (mut sessions, mut refused) = (Vec::new(), None);
+        for opened in join_all((0..=SESSIONS).map(|_| Session::beside(place, &self.session.copy, self.at))).await {
+            match opened {
+                Ok(session) => sessions.push(session),
+                Err(error) => refused = Some(error),
             }
         }
+        match (sessions.pop(), refused) {
+            (None, Some(error)) => return Err(error),
+            // The place that stays free.
+            (Some(spare), _) if !sessions.is_empty() => spare.close(place).await,
+            (last, _) => sessions.extend(last),
+        }
+        Ok(sessions)
     }
 }
 
@@ -419,6 +409,18 @@ impl Session {
         let pid = asked.await.map_err(|failure| failure.into_error(place.context.clone()))?;
         let pid = pid.into_iter().flatten().next().flatten().unwrap_or_default();
         Ok(Self { connection, copy: format!("rowferry_backlog_{pid}") })
+    }
+
+    /// Opens one that has a copy of a slot that stands at `at`.
+    async fn beside(place: &Place, slot: &str, at: Lsn) -> Result<Self> {
+        let mut session = Self::open(place).await?;
+        match session.take_copy_at(slot, at).await {
+            Ok(_) => Ok(session),
+            Err(failure) => {
+                session.close(place).await;
+                Err(failure.into_error("copy the slot"))
+            }
+        }
     }
 
     /// Hangs up, and waits until the server has freed what it held for us.

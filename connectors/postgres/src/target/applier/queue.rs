@@ -2,8 +2,8 @@
 //! once a table.
 
 use crate::target::rows::{Texts, failed};
-use futures_util::poll;
 use rowferry_api::Result;
+use std::future::{Future, poll_fn};
 use std::task::Poll;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
@@ -45,7 +45,7 @@ impl<'a> Queue<'a> {
         for (queued, parameters) in queued.iter().zip(&parameters) {
             let mut answer = Box::pin(client.execute(&queued.statement, parameters));
             // The first poll sends it; one that is answered by that was not sent, and nothing behind it is.
-            let sent = poll!(&mut answer);
+            let sent = poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await;
             answers.push((queued, answer, sent));
             if matches!(answers.last(), Some((.., Poll::Ready(_)))) {
                 break;
