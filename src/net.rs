@@ -14,8 +14,8 @@ use std::sync::Arc;
 mod order;
 
 /// Works out the net change. Applying the steps leaves what applying the changes one by one leaves. New rows keep the order in
-/// which they came, since rows written together tend to lie together; so do all rows of a table that has another unique constraint
-/// than its key.
+/// which they came, since rows written together tend to lie together; so do all rows of a table whose order
+/// matters.
 pub fn net_changes(changes: &[Change]) -> Vec<Step> {
     let mut net = Net::new();
     for change in changes {
@@ -264,8 +264,8 @@ impl<'a> Net<'a> {
                     Pending::Arrival => {}
                 }
             }
-            rows.deletes.sort_by_cached_key(order::place);
             if order::is_free(table.form) {
+                rows.deletes.sort_by_cached_key(order::place);
                 upserts.sort_by_key(|(place, _)| *place);
             }
             rows.upserts = upserts.into_iter().map(|(_, row)| row).collect();

@@ -11,10 +11,11 @@ pub(super) fn place(key: &Key) -> [u64; 2] {
     [cells.next().unwrap_or(0), cells.next().unwrap_or(0)]
 }
 
-/// Whether rows of one batch may be written in another order than the source's: where a second unique constraint is, a row may need a
-/// value that another one has to leave first.
+/// Whether rows of one batch may be written in another order than the source's. Where a second unique or exclusion constraint is, a
+/// row may need a value that another one has to leave first; where a table refers to itself, children go before their parents.
 pub(super) fn is_free(form: &TableSchema) -> bool {
-    form.indexes.iter().all(|index| !index.unique)
+    form.indexes.iter().all(|index| !index.unique && index.constraint.is_none())
+        && form.foreign_keys.iter().all(|key| key.references != form.name)
 }
 
 fn number(text: &[u8]) -> Option<u64> {

@@ -3,7 +3,7 @@
 
 use super::*;
 use proptest::prelude::*;
-use rowferry_api::{Column, Dialect, Fill, Type};
+use rowferry_api::{Column, Dialect, Fill, ForeignKey, Index, Type};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -508,6 +508,46 @@ fn a_row_touched_many_times_is_written_once() {
     ];
     assert_eq!(shown(&net_changes(&log)), [r#"one: -[['2']] ~[(['3'], ['3', 'z', 'w'])] +[] *[['1', 'z', 'y']]"#]);
     assert_eq!(row_by_row(&log).len(), 6);
+}
+
+/// By key, unless another constraint of the table may need the source's order.
+#[test]
+fn rows_go_in_the_order_of_their_keys_where_that_is_free() {
+    let plain = form("one", 0);
+    let index = |unique, constraint: Option<&str>| Index {
+        name: "i".into(),
+        unique,
+        columns: vec!["a".into()],
+        partial: false,
+        definition: String::new(),
+        constraint: constraint.map(Into::into),
+    };
+    let to = |table: &str| ForeignKey {
+        name: "f".into(),
+        columns: vec!["a".into()],
+        references: TableName::new("s", table),
+        referenced_columns: vec!["id".into()],
+        actions: String::new(),
+    };
+    let with = |indexes, foreign_keys| Arc::new(TableSchema { indexes, foreign_keys, ..TableSchema::clone(&plain) });
+    let sorted = "one: -[['3'], ['30']] ~[] +[['2', 'x', 'y'], ['9', 'x', 'y'], ['10', 'x', 'y']] *[]";
+    let as_they_came = "one: -[['30'], ['3']] ~[] +[['10', 'x', 'y'], ['9', 'x', 'y'], ['2', 'x', 'y']] *[]";
+    let cases = [
+        (plain.clone(), sorted),
+        (with(vec![index(false, None)], vec![to("other")]), sorted),
+        (with(vec![index(true, None)], vec![]), as_they_came),
+        (with(vec![index(false, Some("EXCLUDE (a WITH =)"))], vec![]), as_they_came),
+        (with(vec![], vec![to("one")]), as_they_came),
+    ];
+    for (table, expected) in cases {
+        let mut log = Vec::new();
+        for id in ["10", "9", "2"] {
+            log.push(Op::Update { key: key(id), after: text_row(&[Some(id), Some("x"), Some("y")]) });
+        }
+        log.extend(["30", "3"].map(|id| Op::Delete { key: key(id) }));
+        let log: Vec<Change> = log.into_iter().map(|op| Change { table: table.clone(), op }).collect();
+        assert_eq!(shown(&net_changes(&log)), [expected], "{table:?}");
+    }
 }
 
 #[test]
