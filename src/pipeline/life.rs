@@ -369,6 +369,17 @@ impl Lives {
         self.save_slices(table, 0..0).await
     }
 
+    /// Writes the records of all tables durably: all of them or none.
+    pub async fn save_all(&self) -> Result<()> {
+        let _turn = self.saving.lock().await;
+        let records = {
+            let tables = self.lock();
+            let records = tables.iter().map(|(name, life)| Ok((name.to_string(), life.record()?)));
+            records.collect::<Result<Vec<_>>>()?
+        };
+        self.write(move |state| state.set_tables(records.iter().map(|(name, record)| (name.as_str(), record)))).await
+    }
+
     /// Writes a table's record and some of its slices durably: all of it or nothing.
     pub async fn save_slices(&self, table: &TableName, numbers: SliceNumbers) -> Result<()> {
         // What is written last must be what was last in memory.

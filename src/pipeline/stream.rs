@@ -570,11 +570,7 @@ impl<'a> Stream<'a> {
         for life in self.env.lives.lock().values_mut() {
             life.slices.iter_mut().for_each(|slice| slice.running = false);
         }
-        let names: Vec<TableName> = self.env.lives.lock().keys().cloned().collect();
-        let mut saved = Ok(());
-        for name in names {
-            saved = saved.and(self.env.lives.save(&name).await);
-        }
+        let saved = self.env.lives.save_all().await;
         // Where it has failed, its own error says why: what the loop saw is that it ended.
         let closed = self.checkpointer.close().await.map_err(|error| error.within("write the checkpoint"));
         closed.and(result).and(saved)

@@ -60,6 +60,15 @@ impl Pipeline {
         self.store.apply(batch)
     }
 
+    /// Writes tables and none of their slices: all of them or none, also after a crash.
+    pub fn set_tables<'a>(&self, tables: impl IntoIterator<Item = (&'a str, &'a TableRecord)>) -> Result<()> {
+        let mut batch = sled::Batch::default();
+        for (name, record) in tables {
+            batch.insert(prefix(&["table", &self.name, name]), encode(record));
+        }
+        self.store.apply(batch)
+    }
+
     /// The forms that a table had in the log, oldest first.
     pub fn forms(&self, table: &str) -> Result<Vec<FormRecord>> {
         let record: Option<FormsRecord> = self.read(&prefix(&["forms", &self.name, table]))?;

@@ -53,10 +53,12 @@ fn what_was_synced_comes_back_after_a_new_start() {
         let state = store.pipeline("shop").unwrap();
         state.set_checkpoint(&checkpoint).unwrap();
         state.set_table_anew("public.t", &table(TableState::Copying), &[slice(0), slice(0)]).unwrap();
-        state.set_table("public.t", &table(TableState::CatchingUp), &[(1, slice(9))]).unwrap();
+        state.set_table("public.t", &table(TableState::Copying), &[(1, slice(9))]).unwrap();
         // Another pipeline, and a name that begins like the first.
         store.pipeline("shop2").unwrap().set_table_anew("public.t", &table(TableState::Pending), &[]).unwrap();
-        state.set_table_anew("public.t2", &table(TableState::Halted), &[slice(1)]).unwrap();
+        state.set_table_anew("public.t2", &table(TableState::Copying), &[slice(1)]).unwrap();
+        let (catching_up, halted) = (table(TableState::CatchingUp), table(TableState::Halted));
+        state.set_tables([("public.t", &catching_up), ("public.t2", &halted)]).unwrap();
         store.sync().unwrap();
     }
     let store = Store::open(dir.path()).unwrap();
