@@ -566,7 +566,7 @@ mod tests {
     #[test]
     fn parts_grow_with_what_is_read_again_before_them() {
         let part = |read_again| part_bytes(64, read_again);
-        assert_eq!([0, 8, 16, 32, 128, 400, 4_000].map(part), [16, 16, 32, 64, 64, 200, 1_024]);
+        assert_eq!([0, 1, 8, 16, 32, 128, 400, 4_000].map(part), [4, 4, 16, 32, 64, 64, 200, 1_024]);
         assert_eq!(part_bytes(1, 0), 1);
         assert_eq!(part_bytes(u64::MAX, u64::MAX), u64::MAX);
     }

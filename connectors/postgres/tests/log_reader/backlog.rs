@@ -206,9 +206,11 @@ async fn a_transaction_that_the_server_sends_with_two_parts_comes_once() {
         log.database.query_text(&sql).await.iter().map(|row| row[0].as_deref().unwrap().parse().unwrap()).collect();
     assert_eq!(begins.len(), 20_000);
     let behind_header = begins.iter().position(|at| at % PAGE_BYTES == HEADER_BYTES).expect("one of 20,000");
-
+    // The first part is a sixteenth of what is worth parts, and so much has to be there.
+    log.execute("SELECT pg_logical_emit_message(false, 'rest', repeat('x', 1000000)) FROM generate_series(1, 80)")
+        .await;
     let end_of_part = begins[behind_header] - HEADER_BYTES / 2;
-    let backlog_bytes = 4 * (end_of_part - Lsn::try_from(&from).unwrap().0);
+    let backlog_bytes = 16 * (end_of_part - Lsn::try_from(&from).unwrap().0);
     let options = LogOptions { backlog_bytes, ..log.options("", "all_tables") };
     let mut reader = PostgresLogReader::open(options, &from, &tables).await.unwrap();
     let mut events = Vec::new();
