@@ -5,8 +5,6 @@
 //! transaction outgrows the budget, a part of it without a position.
 
 use rowferry_api::{Change, Position, TableName, Timestamp};
-use std::collections::HashSet;
-use std::sync::Arc;
 
 /// Changes on their way to the target together.
 #[derive(Debug)]
@@ -30,8 +28,6 @@ pub(super) struct End {
 #[derive(Debug, Default)]
 pub(super) struct Filling {
     changes: Vec<Change>,
-    /// The addresses of the forms that they are of.
-    tables: HashSet<usize>,
     /// `changes[..whole]` are of transactions that have ended.
     whole: usize,
     whole_bytes: usize,
@@ -53,9 +49,6 @@ impl Filling {
     /// Adds a change of the transaction that is open.
     pub(super) fn change(&mut self, change: Change) {
         self.bytes += change.size_bytes();
-        if self.changes.last().is_none_or(|last| !Arc::ptr_eq(&last.table, &change.table)) {
-            self.tables.insert(Arc::as_ptr(&change.table).addr());
-        }
         self.changes.push(change);
     }
 
@@ -86,11 +79,6 @@ impl Filling {
         self.bytes
     }
 
-    /// Of how many tables changes wait.
-    pub(super) fn tables(&self) -> usize {
-        self.tables.len()
-    }
-
     /// Whether whole transactions wait; a heartbeat alone does not count.
     pub(super) fn has_transactions(&self) -> bool {
         self.transactions > 0
@@ -111,7 +99,6 @@ impl Filling {
         let end = self.end.take()?;
         let tail = self.changes.split_off(self.whole);
         let changes = std::mem::replace(&mut self.changes, tail);
-        self.tables = self.changes.iter().map(|change| Arc::as_ptr(&change.table).addr()).collect();
         self.bytes -= self.whole_bytes;
         self.whole = 0;
         self.whole_bytes = 0;
@@ -126,7 +113,6 @@ impl Filling {
             return None;
         }
         self.bytes = 0;
-        self.tables.clear();
         Some(Work { changes: std::mem::take(&mut self.changes), end: None })
     }
 

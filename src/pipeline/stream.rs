@@ -43,8 +43,6 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 const CHUNK_MEMORY_BYTES: u64 = 1 << 20;
 /// The share of a full batch that is worth a commit while the log is behind.
 const WORTH_A_COMMIT: usize = 8;
-/// Bytes of changes that are worth the statements that it takes to write to one table more.
-const WORTH_A_TABLE_BYTES: usize = 16 << 10;
 
 /// What a job came back with.
 enum Done {
@@ -387,8 +385,7 @@ impl<'a> Stream<'a> {
             return None;
         }
         // In a backlog more follows at once: a commit a handful of rows would cost more than the rows.
-        let worth = self.fill_limit() / WORTH_A_COMMIT + self.filling.tables() * WORTH_A_TABLE_BYTES;
-        if self.filling.is_late() && self.filling.bytes() < worth.min(self.fill_limit()) {
+        if self.filling.is_late() && self.filling.bytes() < self.fill_limit() / WORTH_A_COMMIT {
             return None;
         }
         // A position without changes goes out of the way of a transaction that has outgrown the budget.

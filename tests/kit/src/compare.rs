@@ -119,8 +119,12 @@ pub async fn differences(source: &Database, target: Target<'_>, pairs: &[Pair]) 
 /// Panics unless all tables are the same, value by value, and there is one. Returns how many there are.
 pub async fn assert_same(source: &Database, target: Target<'_>) -> usize {
     let pairs = source_tables(source, &target).await;
+    all_same(&pairs, &differences(source, target, &pairs).await)
+}
+
+/// Panics if there is no table or any difference. Returns how many tables there are.
+pub(crate) fn all_same<P>(pairs: &[P], found: &[String]) -> usize {
     assert!(!pairs.is_empty(), "the source has no table");
-    let found = differences(source, target, &pairs).await;
     assert!(found.is_empty(), "{}", found.join("\n"));
     pairs.len()
 }

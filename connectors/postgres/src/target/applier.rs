@@ -1,20 +1,19 @@
 //! Applies batches: each table's net changes in a few statements, all of a batch and its position in one transaction.
 
 mod copy;
-mod queue;
 mod updates;
 
-use super::rows::{Shape, Written, columns_of, columns_of_keys, failed, list, unnest};
+use super::rows::{Shape, Texts, Written, columns_of, columns_of_keys, failed, list, unnest};
 use super::{Look, TargetTable, ddl, make_commits_durable, replace};
 use crate::connection::{ConnectOptions, from_pg, quote_name, quote_table};
 use async_trait::async_trait;
-use queue::{Queue, Queued};
 use rowferry_api::{
     Alteration, Applied, Applier, Batch, BlockStream, Created, Error, ErrorKind, Finding, Key, Range, Replaced, Result,
     Row, Step, TableName, TableRows, TableSchema, failpoint,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
 /// Rows from which staging with COPY pays.
@@ -146,18 +145,13 @@ impl PostgresApplier {
 
     async fn steps(&mut self, batch: &Batch) -> Result<Applied> {
         let mut applied = Applied::default();
-        let mut queue = Queue::default();
         for step in &batch.steps {
             match step {
-                Step::Rows(rows) => self.rows(rows, &mut queue, &mut applied).await?,
-                Step::Truncate(tables) => {
-                    queue.send(&self.client).await?;
-                    self.truncate(tables).await?;
-                }
+                Step::Rows(rows) => self.rows(rows, &mut applied).await?,
+                Step::Truncate(tables) => self.truncate(tables).await?,
             }
             failpoint!("postgres.step");
         }
-        queue.send(&self.client).await?;
         match &batch.end {
             Some(end) => {
                 self.move_position(end.as_str()).await?;
@@ -221,49 +215,43 @@ impl PostgresApplier {
         self.run(&format!("TRUNCATE {}", only.join(", "))).await
     }
 
-    /// What nothing has to wait for goes to the end of the queue.
-    async fn rows<'a>(&mut self, rows: &'a TableRows, queue: &mut Queue<'a>, applied: &mut Applied) -> Result<()> {
+    async fn rows(&mut self, rows: &TableRows, applied: &mut Applied) -> Result<()> {
         let shape = self.shape(&rows.table).await?;
         for keys in rows.deletes.chunks(ROWS_AT_ONCE) {
-            let delete = self.delete(&shape, &keys.iter().collect::<Vec<_>>()).await?;
-            queue.push(&self.client, delete).await?;
+            self.delete(&shape, &keys.iter().collect::<Vec<_>>()).await?;
         }
-        if !rows.updates.is_empty() {
-            queue.send(&self.client).await?;
-            self.updates(&shape, rows, applied).await?;
-        }
+        self.updates(&shape, rows, applied).await?;
         let copies = rows.inserts.len() >= COPY_FROM && shape.takes_copy;
         let (new, others): (&[Row], &[Row]) = if copies { (&rows.inserts, &[]) } else { (&[], &rows.inserts) };
-        let upserts: Vec<&Row> = rows.upserts.iter().chain(others).collect();
-        if upserts.len() >= STAGE_FROM {
-            queue.send(&self.client).await?;
-            self.upsert_staged(&shape, &upserts).await?;
-        } else if !upserts.is_empty() {
-            let upsert = self.upsert(&shape, &upserts).await?;
-            queue.push(&self.client, upsert).await?;
-        }
+        self.upsert(&shape, &rows.upserts.iter().chain(others).collect::<Vec<_>>()).await?;
         if !new.is_empty() {
-            queue.send(&self.client).await?;
             self.copy_rows(&shape, &shape.table, &new.iter().collect::<Vec<_>>()).await?;
         }
         Ok(())
     }
 
-    async fn upsert_staged(&mut self, shape: &Shape, rows: &[&Row]) -> Result<()> {
-        let stage = self.stage(shape).await?;
-        self.copy_rows(shape, &stage, rows).await?;
-        let upsert = shape.upsert(&format!("SELECT {} FROM {stage}", shape.names()));
-        self.client.batch_execute(&upsert).await.map_err(|error| failed(&shape.table, error))
-    }
-
-    async fn upsert<'a>(&mut self, shape: &Shape, rows: &[&'a Row]) -> Result<Queued<'a>> {
+    async fn upsert(&mut self, shape: &Shape, rows: &[&Row]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        if rows.len() >= STAGE_FROM {
+            let stage = self.stage(shape).await?;
+            self.copy_rows(shape, &stage, rows).await?;
+            let upsert = shape.upsert(&format!("SELECT {} FROM {stage}", shape.names()));
+            return self.client.batch_execute(&upsert).await.map_err(|error| failed(&shape.table, error));
+        }
         let columns: Vec<&Written> = shape.columns.iter().collect();
         let (from, typed) = unnest(&columns);
         let statement = self.prepared(&shape.upsert(&format!("SELECT {} FROM {from}", typed.join(", ")))).await?;
-        Ok(Queued { statement, texts: columns_of(rows, &columns)?, table: shape.table.clone() })
+        let texts = columns_of(rows, &columns)?;
+        self.client
+            .execute(&statement, &parameters(&texts))
+            .await
+            .map(drop)
+            .map_err(|error| failed(&shape.table, error))
     }
 
-    async fn delete<'a>(&mut self, shape: &Shape, keys: &[&'a Key]) -> Result<Queued<'a>> {
+    async fn delete(&mut self, shape: &Shape, keys: &[&Key]) -> Result<()> {
         let columns: Vec<&Written> = shape.keys.iter().collect();
         let text = match columns.as_slice() {
             // ANY of a list of arrays would look into them.
@@ -277,7 +265,12 @@ impl PostgresApplier {
             }
         };
         let statement = self.prepared(&text).await?;
-        Ok(Queued { statement, texts: columns_of_keys(keys, columns.len())?, table: shape.table.clone() })
+        let texts = columns_of_keys(keys, columns.len())?;
+        self.client
+            .execute(&statement, &parameters(&texts))
+            .await
+            .map(drop)
+            .map_err(|error| failed(&shape.table, error))
     }
 
     /// An empty temporary table of the columns that are written.
@@ -321,6 +314,10 @@ impl PostgresApplier {
         let _ = self.client.batch_execute(statement).await;
         self.open = was_open;
     }
+}
+
+fn parameters<'a>(texts: &'a [Texts<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
+    texts.iter().map(|texts| texts as &(dyn ToSql + Sync)).collect()
 }
 
 async fn connect(options: &ConnectOptions) -> Result<(Client, bool)> {

@@ -143,7 +143,7 @@ pub(super) fn text(cell: Cell<'_>) -> Result<Option<Cow<'_, str>>> {
 }
 
 /// The cells of rows, column by column.
-pub(super) fn columns_of<'a>(rows: &[&'a Row], columns: &[&Written]) -> Result<Vec<Texts<'a>>> {
+pub(super) fn columns_of<'a>(rows: &'a [&'a Row], columns: &[&Written]) -> Result<Vec<Texts<'a>>> {
     let mut texts: Vec<Texts<'a>> = columns.iter().map(|_| Vec::with_capacity(rows.len())).collect();
     for row in rows {
         let mut wanted = columns.iter().enumerate().peekable();
@@ -158,7 +158,7 @@ pub(super) fn columns_of<'a>(rows: &[&'a Row], columns: &[&Written]) -> Result<V
 }
 
 /// The cells of keys, column by column.
-pub(super) fn columns_of_keys<'a>(keys: &[&'a Key], width: usize) -> Result<Vec<Texts<'a>>> {
+pub(super) fn columns_of_keys<'a>(keys: &'a [&'a Key], width: usize) -> Result<Vec<Texts<'a>>> {
     let mut texts: Vec<Texts<'a>> = (0..width).map(|_| Vec::with_capacity(keys.len())).collect();
     for key in keys {
         for (column, cell) in texts.iter_mut().zip(key.cells()) {

@@ -29,6 +29,15 @@ impl Log {
     }
 }
 
+/// Reads until there are so many commits, or a few more.
+async fn read_commits(reader: &mut PostgresLogReader, count: usize) -> Vec<Event> {
+    let mut events = Vec::new();
+    while commits(&events).len() < count {
+        reader.next(&mut events).await.unwrap();
+    }
+    events
+}
+
 /// Read in parts of a few bytes, each a transaction or two: all of it, once, and then what comes after it.
 #[tokio::test]
 async fn a_backlog_is_read_in_parts_and_the_stream_goes_on_after_it() {
@@ -42,11 +51,8 @@ async fn a_backlog_is_read_in_parts_and_the_stream_goes_on_after_it() {
     let each = "INSERT INTO t VALUES (i, 'a'); UPDATE t SET v = 'b' WHERE t.id = i; COMMIT;";
     log.execute(&format!("DO $$ BEGIN FOR i IN 1..400 LOOP {each} END LOOP; END $$")).await;
     log.execute("BEGIN; INSERT INTO t VALUES (1000, 'undone'); ROLLBACK").await;
-    let mut streamed = Vec::new();
     let mut reader = log.open(&tables).await;
-    while commits(&streamed).len() < 400 {
-        reader.next(&mut streamed).await.unwrap();
-    }
+    let streamed = read_commits(&mut reader, 400).await;
     drop(reader);
 
     // The smaller ones end anywhere, also in the middle of a record or of a page's header.
@@ -55,13 +61,8 @@ async fn a_backlog_is_read_in_parts_and_the_stream_goes_on_after_it() {
         let mut reader = PostgresLogReader::open(options, &from, &tables).await.unwrap();
         // Three sessions' and the cursor's.
         log.wait_for_copies("4").await;
-        let mut events = Vec::new();
-        let mut parts = 0;
-        while commits(&events).len() < 400 {
-            let before = events.len();
-            reader.next(&mut events).await.unwrap();
-            parts += events[before..].iter().filter(|event| matches!(event, Event::Heartbeat { .. })).count();
-        }
+        let events = read_commits(&mut reader, 400).await;
+        let parts = events.iter().filter(|event| matches!(event, Event::Heartbeat { .. })).count();
         assert!(parts >= at_least, "{parts} parts");
         assert_eq!(commits(&events), commits(&streamed));
         assert!(events.iter().all(|event| !matches!(event, Event::Commit { is_late: false, .. })));
@@ -71,10 +72,7 @@ async fn a_backlog_is_read_in_parts_and_the_stream_goes_on_after_it() {
     // What comes after it is streamed, and the copies of the slot go with their connections.
     let options = LogOptions { backlog_bytes: 2_000, ..log.options("", "all_tables") };
     let mut reader = PostgresLogReader::open(options, &from, &tables).await.unwrap();
-    let mut events = Vec::new();
-    while commits(&events).len() < 400 {
-        reader.next(&mut events).await.unwrap();
-    }
+    read_commits(&mut reader, 400).await;
     let rest = log.rest(&mut reader).await;
     assert_eq!(rest, "", "all of it was read before");
     log.execute("INSERT INTO t VALUES (500, 'after')").await;
@@ -90,12 +88,8 @@ async fn a_backlog_starts_where_the_reader_stands() {
     let (start, tables) = (log.confirmed().await, log.tables().await);
     log.execute("INSERT INTO t VALUES (1)").await;
     log.execute("INSERT INTO t VALUES (2)").await;
-    let mut events = Vec::new();
     let mut reader = log.open_backlog(&start, &tables).await;
-    while commits(&events).is_empty() {
-        reader.next(&mut events).await.unwrap();
-    }
-    let first = commits(&events)[0].clone();
+    let first = commits(&read_commits(&mut reader, 1).await)[0].clone();
     drop(reader);
     let mut reader = log.open_backlog(&first, &tables).await;
     let rest = log.rest(&mut reader).await;

@@ -5,7 +5,7 @@
 
 use super::MysqlDatabase;
 use super::columns::{Column, columns_of, double, name_quoted, single, text_quoted};
-use crate::compare::{Column as PostgresColumn, SESSION, join, literal, quoted, row_differences};
+use crate::compare::{Column as PostgresColumn, SESSION, all_same, join, literal, quoted, row_differences};
 use crate::{Database, sqlite};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Row, Value};
@@ -85,10 +85,7 @@ pub async fn differences(source: &MysqlDatabase, target: Target<'_>, pairs: &[Pa
 /// Panics unless all tables are the same, value by value, and there is one. Returns how many there are.
 pub async fn assert_same(source: &MysqlDatabase, target: Target<'_>) -> usize {
     let pairs = source_tables(source, &target).await;
-    assert!(!pairs.is_empty(), "the source has no table");
-    let found = differences(source, target, &pairs).await;
-    assert!(found.is_empty(), "{}", found.join("\n"));
-    pairs.len()
+    all_same(&pairs, &differences(source, target, &pairs).await)
 }
 
 /// Compares columns, keys, indexes and foreign keys of tables in two databases of MySQL or MariaDB.

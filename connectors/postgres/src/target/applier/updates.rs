@@ -3,8 +3,7 @@
 //! Rows of a step stand beside each other: none has a key that another one leaves or goes to. So updates of the same
 //! columns go out together.
 
-use super::queue::{Queue, parameters};
-use super::{PostgresApplier, ROWS_AT_ONCE};
+use super::{PostgresApplier, ROWS_AT_ONCE, parameters};
 use crate::target::rows::{Shape, Written, columns_of, columns_of_keys, failed, list, unnest};
 use rowferry_api::{Applied, Cell, Key, KeyEncoder, PartialUpdate, Result, Row, TableRows};
 
@@ -129,8 +128,7 @@ impl PostgresApplier {
         };
         let (there, others) = (side(true), side(false));
         if !there.is_empty() {
-            let delete = self.delete(shape, &old_keys(&there)).await?;
-            Queue::from(delete).send(&self.client).await?;
+            self.delete(shape, &old_keys(&there)).await?;
         }
         if others.is_empty() || self.assign(shape, &old_keys(&others), &others, &set).await? == others.len() as u64 {
             return Ok(Vec::new());
