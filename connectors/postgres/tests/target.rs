@@ -113,8 +113,58 @@ async fn many_new_rows_are_copied_and_one_that_is_there_is_an_error_that_leaves_
     assert_eq!(ferry.rows("SELECT count(*), sum(k), min(v), max(v), count(w) FROM t").await, [r"400 79800 a\b a\b 0"]);
 }
 
-/// A row that moves takes its unknown cells with it, also over a row that a range brought under the new key, and whatever
-/// the server takes for the same key.
+#[tokio::test]
+async fn new_rows_of_many_tables_are_all_there_or_none() {
+    const TABLES: usize = 8;
+    let setup: Vec<String> = (0..TABLES).map(|n| format!("CREATE TABLE t{n} (k int PRIMARY KEY, v date)")).collect();
+    let ferry = Ferry::new(&setup.join(";"), &setup.join(";")).await;
+    let mut applier = ferry.applier().await;
+    let mut forms = Vec::new();
+    for n in 0..TABLES {
+        forms.push(ferry.form(&format!("t{n}")).await);
+    }
+    // One table has a value that goes as text between others, and one few rows.
+    let batch = |from: usize| -> Vec<Step> {
+        let step = |(n, form): (usize, &Arc<TableSchema>)| {
+            let rows = if n == 5 { from..from + 3 } else { from..from + 20 };
+            let value = |k: usize| if n == 2 && k == from + 7 { "infinity" } else { "2024-02-29" };
+            let inserts = rows.map(|k| row(&format!("{k} {}", value(k)))).collect();
+            Step::Rows(TableRows { inserts, ..TableRows::new(form.clone()) })
+        };
+        forms.iter().enumerate().map(step).collect()
+    };
+    let counts = async || {
+        let count = |n| format!("SELECT {n} AS t, count(*), sum(k), count(*) FILTER (WHERE v = 'infinity') FROM t{n}");
+        let counts: Vec<String> = (0..TABLES).map(count).collect();
+        ferry.rows(&format!("{} ORDER BY t", counts.join(" UNION ALL "))).await
+    };
+    let whole = |batches: usize| -> Vec<String> {
+        let counts = (0..TABLES).map(|n| {
+            let in_one = if n == 5 { 3 } else { 20 };
+            let keys = (0..batches).flat_map(|batch| batch * 20..batch * 20 + in_one);
+            let infinite = if n == 2 { batches } else { 0 };
+            format!("{n} {} {} {infinite}", in_one * batches, keys.sum::<usize>())
+        });
+        counts.collect()
+    };
+    apply(&mut applier, batch(0), Some("1")).await.unwrap();
+    apply(&mut applier, batch(20), Some("2")).await.unwrap();
+    assert_eq!(counts().await, whole(2));
+
+    ferry.target.execute("INSERT INTO t4 VALUES (50, NULL)").await;
+    let error = apply(&mut applier, batch(40), Some("3")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unique, "{error}");
+    assert!(error.to_string().contains("\"t4\""), "{error}");
+    ferry.target.execute("DELETE FROM t4 WHERE k = 50; ALTER TABLE t3 ALTER v TYPE timestamp").await;
+    let error = apply(&mut applier, batch(40), Some("3")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transient, "{error}");
+    assert!(error.to_string().contains("\"t3\""), "{error}");
+    assert_eq!(counts().await, whole(2));
+    apply(&mut applier, batch(40), Some("3")).await.unwrap();
+    assert_eq!(counts().await, whole(3));
+    assert_eq!(ferry.rows("SELECT DISTINCT v FROM t3").await, ["2024-02-29 00:00:00"]);
+}
+
 /// Values whose binary form is made here, and ones that go as text, which the rows after them do too.
 const PLAIN: &[(&str, &[&str])] = &[
     ("boolean", &["t", "f"]),
@@ -205,6 +255,8 @@ async fn a_column_whose_type_changes_under_an_open_applier_keeps_its_values() {
     assert_eq!(ferry.rows("SELECT DISTINCT v, count(*) FROM t GROUP BY v").await, ["5 20"]);
 }
 
+/// A row that moves takes its unknown cells with it, also over a row that a range brought under the new key, and whatever
+/// the server takes for the same key.
 #[tokio::test]
 async fn rows_move_to_other_keys_together() {
     let table = "CREATE TABLE numbers (id numeric PRIMARY KEY, big text, n int);
@@ -374,6 +426,38 @@ async fn foreign_keys_that_act_are_put_off_and_their_failure_keeps_the_earlier_p
     assert_eq!(error.kind(), ErrorKind::BadRow, "{error}");
     apply(&mut applier, vec![deletes(&parent, &["1"]), deletes(&child, &["1"])], Some("2")).await.unwrap();
     assert_eq!(ferry.rows("SELECT * FROM child").await, [""; 0]);
+}
+
+/// What comes after it must not take its answers for its own.
+#[tokio::test]
+async fn a_copy_that_the_server_refuses_to_begin_spoils_nothing_after_it() {
+    let table = |name: &str| format!("CREATE TABLE {name} (k int PRIMARY KEY, v text)");
+    let setup = format!("{}; {}", table("t"), table("u"));
+    let ferry = Ferry::new(&setup, &setup).await;
+    let user = plain_user(&ferry).await;
+    ferry.target.execute("GRANT ALL ON t, u TO PUBLIC; REVOKE INSERT ON u FROM PUBLIC").await;
+    let (t, u, mut applier) = (ferry.form("t").await, ferry.form("u").await, ferry.applier_at(user).await);
+    let rows: Vec<String> = (0..20).map(|k| format!("{k} v")).collect();
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    for _ in 0..3 {
+        let error = apply(&mut applier, vec![inserts(&t, &rows), inserts(&u, &rows)], Some("1")).await.unwrap_err();
+        assert!(error.to_string().contains("permission denied for table u"), "{error}");
+    }
+    apply(&mut applier, vec![inserts(&t, &rows[..10])], None).await.unwrap();
+    let error = apply(&mut applier, vec![inserts(&u, &rows)], None).await.unwrap_err();
+    assert!(error.to_string().contains("permission denied for table u"), "{error}");
+    let error = apply(&mut applier, vec![inserts(&t, &rows[10..])], Some("1")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    let error = applier.replace(&u, &Range::Whole, blocks(&rows)).await.unwrap_err();
+    assert!(error.to_string().contains("permission denied for table u"), "{error}");
+    assert_eq!(ferry.rows("SELECT count(*) FROM t").await, ["0"]);
+
+    ferry.target.execute("GRANT INSERT ON u TO PUBLIC").await;
+    apply(&mut applier, vec![inserts(&t, &rows), inserts(&u, &rows)], Some("1")).await.unwrap();
+    assert_eq!(
+        ferry.rows("SELECT count(*), sum(k) FROM t UNION ALL SELECT count(*), sum(k) FROM u").await,
+        ["20 190"; 2]
+    );
 }
 
 #[tokio::test]

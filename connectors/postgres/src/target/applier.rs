@@ -7,6 +7,7 @@ use super::rows::{Shape, Texts, Written, columns_of, columns_of_keys, failed, li
 use super::{Look, TargetTable, ddl, make_commits_durable, replace};
 use crate::connection::{ConnectOptions, from_pg, quote_name, quote_table};
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use rowferry_api::{
     Alteration, Applied, Applier, Batch, BlockStream, Created, Error, ErrorKind, Finding, Key, Range, Replaced, Result,
     Row, Step, TableName, TableRows, TableSchema, failpoint,
@@ -36,6 +37,8 @@ pub(super) struct PostgresApplier {
     held: Option<String>,
     /// A transaction is open.
     open: bool,
+    /// Answers no longer come for the statements that they belong to: the connection must not be used again.
+    spoiled: bool,
     tables: HashMap<TableName, Arc<TargetTable>>,
     statements: HashMap<String, Statement>,
     look: Option<Look>,
@@ -57,6 +60,7 @@ impl PostgresApplier {
             locked: false,
             held: None,
             open: false,
+            spoiled: false,
             tables: HashMap::new(),
             statements: HashMap::new(),
             look: None,
@@ -64,13 +68,18 @@ impl PostgresApplier {
         })
     }
 
+    fn is_usable(&self) -> bool {
+        !self.client.is_closed() && !self.spoiled
+    }
+
     /// Connects again if the connection was lost; a transaction that was open is lost with it.
     pub(super) async fn usable(&mut self) -> Result<()> {
-        if !self.client.is_closed() {
+        if self.is_usable() {
             return Ok(());
         }
         let was_open = std::mem::take(&mut self.open);
         (self.client, self.replica_role) = connect(&self.options).await?;
+        self.spoiled = false;
         self.locked = false;
         self.held = None;
         self.look = None;
@@ -92,14 +101,39 @@ impl PostgresApplier {
         self.client.batch_execute(statement).await.map_err(|error| from_pg("write to the target", error))
     }
 
+    async fn look(&mut self) -> Result<Look> {
+        match &self.look {
+            Some(look) => Ok(look.clone()),
+            None => Ok(self.look.insert(Look::prepare(&self.client).await?).clone()),
+        }
+    }
+
+    /// Looks up all tables of these steps that are not known yet, at once. One that is not there is an error for whoever writes it.
+    async fn meet(&mut self, steps: &[Step]) -> Result<()> {
+        let names = steps.iter().flat_map(|step| match step {
+            Step::Rows(rows) => std::slice::from_ref(&rows.table),
+            Step::Truncate(tables) => tables,
+        });
+        let unknown: HashSet<&TableName> =
+            names.map(|table| &table.name).filter(|name| !self.tables.contains_key(name)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let look = self.look().await?;
+        let found = join_all(unknown.iter().map(|name| look.table(&self.client, name))).await;
+        for (name, table) in unknown.into_iter().zip(found) {
+            if let Some(table) = table? {
+                self.tables.insert(name.clone(), Arc::new(table));
+            }
+        }
+        Ok(())
+    }
+
     async fn table(&mut self, name: &TableName) -> Result<Arc<TargetTable>> {
         if let Some(table) = self.tables.get(name) {
             return Ok(table.clone());
         }
-        let look = match &self.look {
-            Some(look) => look.clone(),
-            None => self.look.insert(Look::prepare(&self.client).await?).clone(),
-        };
+        let look = self.look().await?;
         let table = look.table(&self.client, name).await?.ok_or_else(|| {
             Error::new(ErrorKind::Schema, format!("write table {name}: the target does not have it"))
                 .hint(format!("It was dropped there. `rowferry resync --table {name}` makes it again."))
@@ -126,6 +160,19 @@ impl PostgresApplier {
         Ok(prepared)
     }
 
+    /// Prepares statements that are not yet, at once.
+    async fn prepare_all(&mut self, mut statements: Vec<String>) -> Result<()> {
+        statements.retain(|statement| !self.statements.contains_key(statement));
+        statements.sort_unstable();
+        statements.dedup();
+        let prepared = join_all(statements.iter().map(|statement| self.client.prepare(statement))).await;
+        for (statement, prepared) in statements.into_iter().zip(prepared) {
+            let prepared = prepared.map_err(|error| from_pg("prepare a statement at the target", error))?;
+            self.statements.insert(statement, prepared);
+        }
+        Ok(())
+    }
+
     /// What follows a BEGIN: rows are written table by table, so foreign keys that act are looked at when all are there.
     pub(super) fn defer(&self) -> &'static str {
         if self.replica_role { "" } else { "; SET CONSTRAINTS ALL DEFERRED" }
@@ -143,12 +190,24 @@ impl PostgresApplier {
         Ok(())
     }
 
-    async fn steps(&mut self, batch: &Batch) -> Result<Applied> {
+    async fn steps(&mut self, batch: &Batch, was_open: bool) -> Result<Applied> {
         let mut applied = Applied::default();
-        for step in &batch.steps {
+        self.meet(&batch.steps).await?;
+        let mut steps = batch.steps.iter();
+        let mut copies = Vec::new();
+        loop {
+            let step = steps.next();
+            if let Some(Step::Rows(rows)) = step
+                && let Some(shape) = self.shape_to_copy(rows).await?
+            {
+                copies.push((rows, shape));
+                continue;
+            }
+            self.copy_tables(&std::mem::take(&mut copies), !was_open).await?;
             match step {
-                Step::Rows(rows) => self.rows(rows, &mut applied).await?,
-                Step::Truncate(tables) => self.truncate(tables).await?,
+                Some(Step::Rows(rows)) => self.rows(rows, &mut applied).await?,
+                Some(Step::Truncate(tables)) => self.truncate(tables).await?,
+                None => break,
             }
             failpoint!("postgres.step");
         }
@@ -213,6 +272,15 @@ impl PostgresApplier {
             return Ok(());
         }
         self.run(&format!("TRUNCATE {}", only.join(", "))).await
+    }
+
+    /// The table's shape, if all of its rows are new ones for COPY.
+    async fn shape_to_copy(&mut self, rows: &TableRows) -> Result<Option<Shape>> {
+        let others = rows.deletes.len() + rows.updates.len() + rows.upserts.len();
+        if others > 0 || rows.inserts.len() < COPY_FROM {
+            return Ok(None);
+        }
+        Ok(Some(self.shape(&rows.table).await?).filter(|shape| shape.takes_copy))
     }
 
     async fn rows(&mut self, rows: &TableRows, applied: &mut Applied) -> Result<()> {
@@ -308,10 +376,16 @@ impl PostgresApplier {
         Ok(())
     }
 
+    /// A connection that is gone has rolled back; the next call connects again.
+    async fn roll_back(&mut self, statement: &str) {
+        if self.is_usable() {
+            let _ = self.client.batch_execute(statement).await;
+        }
+    }
+
     async fn undo(&mut self, was_open: bool) {
         let statement = if was_open { "ROLLBACK TO SAVEPOINT rowferry" } else { "ROLLBACK" };
-        // A connection that is gone has rolled back; the next call connects again.
-        let _ = self.client.batch_execute(statement).await;
+        self.roll_back(statement).await;
         self.open = was_open;
     }
 }
@@ -361,7 +435,7 @@ impl Applier for PostgresApplier {
             return Err(error);
         }
         self.open = true;
-        let result = match (self.steps(batch).await, &batch.end) {
+        let result = match (self.steps(batch, was_open).await, &batch.end) {
             (Ok(applied), Some(end)) => self.commit(was_open).await.map(|()| {
                 self.held = Some(end.as_str().to_owned());
                 applied
@@ -380,7 +454,7 @@ impl Applier for PostgresApplier {
     }
 
     async fn rollback(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.open) && !self.client.is_closed() {
+        if std::mem::take(&mut self.open) && self.is_usable() {
             self.run("ROLLBACK").await?;
         }
         Ok(())
@@ -390,7 +464,7 @@ impl Applier for PostgresApplier {
         self.usable().await?;
         let result = replace::replace(self, table, range, rows).await;
         if result.is_err() {
-            let _ = self.client.batch_execute("ROLLBACK").await;
+            self.roll_back("ROLLBACK").await;
             self.forget();
         }
         result

@@ -1,13 +1,17 @@
 //! Rows by COPY: in binary where their types are known and stay what they are, else as text.
+//!
+//! Many tables with a few rows each cost the ways to the server and back rather than the rows, so what can be asked for all of
+//! them is asked at once.
 
 use super::super::binary;
-use super::super::rows::{Format, Shape, failed};
+use super::super::rows::{Format, Shape, Written, failed};
 use super::PostgresApplier;
 use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt;
-use rowferry_api::{Error, ErrorKind, Result, Row};
+use futures_util::future::{join, join_all};
+use rowferry_api::{Error, ErrorKind, Result, Row, TableRows, failpoint};
 use std::pin::Pin;
-use tokio_postgres::CopyInSink;
+use tokio_postgres::{Column, CopyInSink, Statement};
 
 /// Bytes of COPY data sent at once.
 const COPY_BYTES: usize = 1 << 20;
@@ -15,7 +19,7 @@ const COPY_BYTES: usize = 1 << 20;
 /// A COPY into a table under way.
 pub(in crate::target) struct Copy<'a> {
     sink: Pin<Box<CopyInSink<Bytes>>>,
-    table: &'a str,
+    shape: &'a Shape,
     format: Format,
     /// Rows that are sent with the next ones.
     pub(in crate::target) buffer: BytesMut,
@@ -35,7 +39,7 @@ impl Copy<'_> {
 
     /// Sends rows as they are, after those in the buffer.
     pub(in crate::target) async fn send_bytes(&mut self, rows: Bytes) -> Result<()> {
-        self.sink.send(rows).await.map_err(|error| failed(self.table, error))
+        self.sink.send(rows).await.map_err(|error| failed(&self.shape.table, error))
     }
 
     /// Sends the rest; an error of any row comes here.
@@ -47,32 +51,62 @@ impl Copy<'_> {
             let rest = self.buffer.split().freeze();
             self.send_bytes(rest).await?;
         }
-        self.sink.as_mut().finish().await.map(drop).map_err(|error| failed(self.table, error))
+        self.sink.as_mut().finish().await.map(drop).map_err(|error| failed(&self.shape.table, error))
     }
 }
 
 impl PostgresApplier {
-    /// Sends rows by COPY into a table, in binary up to the first that has to go as text.
-    pub(super) async fn copy_rows(&mut self, shape: &Shape, into: &str, rows: &[&Row]) -> Result<()> {
-        let sent = self.copy_some(shape, into, rows, shape.format()).await?;
-        if sent < rows.len() {
-            self.copy_some(shape, into, &rows[sent..], Format::Text).await?;
+    /// Sends the new rows of tables, each straight into its table. `overlaps`: a COPY begins while the one before it ends. One that fails
+    /// takes the connection with it then, and what the transaction has done before.
+    pub(super) async fn copy_tables(&mut self, tables: &[(&TableRows, Shape)], overlaps: bool) -> Result<()> {
+        let statements = tables.iter().map(|(_, shape)| copy_statement(shape, &shape.table, shape.format()));
+        self.prepare_all(statements.collect()).await?;
+        self.refuse_other_types(&tables.iter().map(|(_, shape)| shape).collect::<Vec<_>>()).await?;
+        let mut last = None;
+        for (rows, shape) in tables {
+            let rows: Vec<&Row> = rows.inserts.iter().collect();
+            last = self.send_rows(last, shape, &shape.table, &rows).await?;
+            if !overlaps {
+                finish(last.take()).await?;
+            }
+            failpoint!("postgres.step");
         }
-        Ok(())
+        finish(last).await
     }
 
-    /// Sends rows by COPY up to the first that cannot go in this format; returns how many that were.
-    async fn copy_some(&mut self, shape: &Shape, into: &str, rows: &[&Row], format: Format) -> Result<usize> {
-        let mut copy = self.copy(shape, into, format).await?;
-        let mut sent = 0;
-        for row in rows {
-            if format.put(row, &shape.columns, &mut copy.buffer).is_none() {
-                break;
-            }
-            sent += 1;
-            copy.send_full().await?;
+    /// Sends rows by COPY into a table.
+    pub(super) async fn copy_rows(&mut self, shape: &Shape, into: &str, rows: &[&Row]) -> Result<()> {
+        if into == shape.table {
+            self.refuse_other_types(&[shape]).await?;
         }
-        copy.finish().await.map(|()| sent)
+        finish(self.send_rows(None, shape, into, rows).await?).await
+    }
+
+    /// Ends the `last` COPY and sends rows with others, in binary up to the first row that has to go as text. Returns the one that is
+    /// still to be ended.
+    async fn send_rows<'s>(
+        &mut self,
+        mut last: Option<Copy<'s>>,
+        shape: &'s Shape,
+        into: &str,
+        mut rows: &[&Row],
+    ) -> Result<Option<Copy<'s>>> {
+        let mut format = shape.format();
+        while !rows.is_empty() {
+            let mut copy = self.begin_copy(last.take(), shape, into, format).await?;
+            while let [row, rest @ ..] = rows
+                && format.put(row, &shape.columns, &mut copy.buffer).is_some()
+            {
+                rows = rest;
+                copy.send_full().await?;
+            }
+            last = Some(copy);
+            if !rows.is_empty() {
+                finish(last.take()).await?;
+                format = Format::Text;
+            }
+        }
+        Ok(last)
     }
 
     /// Begins a COPY into a table, inside a transaction.
@@ -83,31 +117,65 @@ impl PostgresApplier {
         format: Format,
     ) -> Result<Copy<'s>> {
         if format == Format::Binary && into == shape.table {
-            self.refuse_other_types(shape).await?;
+            self.refuse_other_types(&[shape]).await?;
         }
-        let statement = format!("COPY {into} ({}) FROM STDIN{}", shape.names(), format.clause());
-        let statement = self.prepared(&statement).await?;
-        let sink = self.client.copy_in(&statement).await.map_err(|error| failed(&shape.table, error))?;
-        let buffer = BytesMut::from(if format == Format::Binary { binary::HEADER } else { &[] });
-        Ok(Copy { sink: Box::pin(sink), table: &shape.table, format, buffer })
+        self.begin_copy(None, shape, into, format).await
     }
 
-    /// A server takes the bytes of one type for those of another. From here to the end of the transaction the table keeps
-    /// its types: a statement whose answer would have others than when it was prepared is an error.
-    async fn refuse_other_types(&mut self, shape: &Shape) -> Result<()> {
-        let probe = self.prepared(&format!("SELECT {} FROM {} WHERE false", shape.names(), shape.table)).await?;
-        let as_expected = shape.columns.iter().zip(probe.columns());
-        let as_expected = as_expected
-            .fold(true, |all, (column, have)| all && column.binary.is_some_and(|binary| binary.is(have.type_())));
-        let probed = self.client.execute(&probe, &[]).await.map_err(|error| failed(&shape.table, error));
-        match probed {
-            Ok(_) if as_expected => Ok(()),
-            Err(error) if error.kind() == ErrorKind::Unreachable => Err(error),
-            _ => {
-                self.forget();
-                let what = format!("write table {}: its columns' types have changed meanwhile", shape.table);
-                Err(Error::new(ErrorKind::Transient, what))
+    /// Begins a COPY while the `last` one ends. Its statement is prepared if there is a last one: nothing else is answered before its end.
+    async fn begin_copy<'s>(
+        &mut self,
+        last: Option<Copy<'_>>,
+        shape: &'s Shape,
+        into: &str,
+        format: Format,
+    ) -> Result<Copy<'s>> {
+        let statement = self.prepared(&copy_statement(shape, into, format)).await?;
+        let (ended, begun) = join(finish(last), self.client.copy_in(&statement)).await;
+        // The library ends a COPY that never began once more, and takes each later answer for that of the statement before.
+        self.spoiled |= begun.is_err();
+        ended?;
+        let sink = begun.map_err(|error| failed(&shape.table, error))?;
+        let buffer = BytesMut::from(if format == Format::Binary { binary::HEADER } else { &[] });
+        Ok(Copy { sink: Box::pin(sink), shape, format, buffer })
+    }
+
+    /// A server takes the bytes of one type for those of another. From here to the end of the transaction these tables keep their
+    /// types: a statement whose answer would have others than when it was prepared is an error.
+    async fn refuse_other_types(&mut self, shapes: &[&Shape]) -> Result<()> {
+        let shapes: Vec<&&Shape> = shapes.iter().filter(|shape| shape.format() == Format::Binary).collect();
+        let statement = |shape: &&&Shape| format!("SELECT {} FROM {} WHERE false", shape.names(), shape.table);
+        let statements: Vec<String> = shapes.iter().map(statement).collect();
+        self.prepare_all(statements.clone()).await?;
+        let probes: Vec<&Statement> = statements.iter().filter_map(|probe| self.statements.get(probe)).collect();
+        let probed = join_all(probes.iter().map(|probe| self.client.execute(*probe, &[]))).await;
+        let as_expected = |shape: &Shape, probe: &Statement| {
+            let is = |(column, have): (&Written, &Column)| column.binary.is_some_and(|binary| binary.is(have.type_()));
+            shape.columns.iter().zip(probe.columns()).all(is)
+        };
+        for ((shape, probe), probed) in shapes.iter().zip(probes).zip(probed) {
+            match probed.map_err(|error| failed(&shape.table, error)) {
+                Ok(_) if as_expected(shape, probe) => {}
+                Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error),
+                _ => {
+                    self.forget();
+                    let what = format!("write table {}: its columns' types have changed meanwhile", shape.table);
+                    return Err(Error::new(ErrorKind::Transient, what));
+                }
             }
         }
+        Ok(())
     }
+}
+
+/// Ends a COPY, if there is one.
+async fn finish(copy: Option<Copy<'_>>) -> Result<()> {
+    match copy {
+        Some(copy) => copy.finish().await,
+        None => Ok(()),
+    }
+}
+
+fn copy_statement(shape: &Shape, into: &str, format: Format) -> String {
+    format!("COPY {into} ({}) FROM STDIN{}", shape.names(), format.clause())
 }
