@@ -88,9 +88,9 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn run(mut self, work: Work) -> Result<Outcome> {
+    async fn run(mut self, mut work: Work) -> Result<Outcome> {
         let position = work.end.as_ref().map(|end| end.position.clone());
-        let mut steps = net_changes(&work.changes);
+        let mut steps = work.net.take().unwrap_or_else(|| net_changes(&work.changes));
         expect_any(&mut steps, |table| self.lives.in_window(table));
         let has_inserts = steps.iter().any(|step| matches!(step, Step::Rows(rows) if !rows.inserts.is_empty()));
         // A partial update may find no row: that must be known before the commit.

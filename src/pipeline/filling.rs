@@ -4,7 +4,7 @@
 //! What is taken out is either a run of whole transactions with the position they reach, or, where a single
 //! transaction outgrows the budget, a part of it without a position.
 
-use rowferry_api::{Change, Position, TableName, Timestamp};
+use rowferry_api::{Change, Position, Step, TableName, Timestamp};
 
 /// Changes on their way to the target together.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub(super) struct Work {
     pub changes: Vec<Change>,
     /// Where the log stands after them; `None` for a part of a transaction that goes on.
     pub end: Option<End>,
+    /// What they come to, if that is worked out already.
+    pub net: Option<Vec<Step>>,
 }
 
 /// Where a run of whole transactions ends.
@@ -37,6 +39,8 @@ pub(super) struct Filling {
     transactions: u64,
     /// The last transaction that ended is part of a backlog, and the log has not paused since.
     late: bool,
+    /// Another number once `changes[..whole]` are others.
+    version: u64,
 }
 
 impl Filling {
@@ -55,6 +59,7 @@ impl Filling {
     /// The open transaction has ended.
     pub(super) fn commit(&mut self, position: Position, committed_at: Timestamp, is_late: bool) {
         self.late = is_late;
+        self.version += 1;
         self.whole = self.changes.len();
         self.whole_bytes = self.bytes;
         self.end = Some(End { position, committed_at: Some(committed_at) });
@@ -94,9 +99,15 @@ impl Filling {
         self.oldest
     }
 
+    /// The changes of the whole transactions that wait, and a number that no others of this batch or of a later one have.
+    pub(super) fn whole(&self) -> (u64, &[Change]) {
+        (self.version, &self.changes[..self.whole])
+    }
+
     /// Takes all whole transactions, and the log's progress after them.
     pub(super) fn take_whole(&mut self) -> Option<Work> {
         let end = self.end.take()?;
+        self.version += 1;
         let tail = self.changes.split_off(self.whole);
         let changes = std::mem::replace(&mut self.changes, tail);
         self.bytes -= self.whole_bytes;
@@ -104,7 +115,7 @@ impl Filling {
         self.whole_bytes = 0;
         self.oldest = None;
         self.transactions = 0;
-        Some(Work { changes, end: Some(end) })
+        Some(Work { changes, end: Some(end), net: None })
     }
 
     /// Takes what there is of the open transaction as a part, if no whole one waits and it has reached `limit` bytes.
@@ -113,11 +124,12 @@ impl Filling {
             return None;
         }
         self.bytes = 0;
-        Some(Work { changes: std::mem::take(&mut self.changes), end: None })
+        Some(Work { changes: std::mem::take(&mut self.changes), end: None, net: None })
     }
 
     /// Takes out the changes of a table, by its name at the target: it will be copied again as it is later than they are.
     pub(super) fn forget(&mut self, table: &TableName) {
+        self.version += 1;
         let size = |changes: &[Change]| changes.iter().map(Change::size_bytes).sum::<usize>();
         let mut tail = self.changes.split_off(self.whole);
         for part in [&mut self.changes, &mut tail] {
@@ -131,6 +143,7 @@ impl Filling {
 
     /// The changes that wait, to bring them into a new form of their table.
     pub(super) fn changes_mut(&mut self) -> &mut [Change] {
+        self.version += 1;
         &mut self.changes
     }
 }

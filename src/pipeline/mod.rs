@@ -8,6 +8,7 @@
 //! `session` finds out where to start, `stream` decides what runs when, `life` knows each table's state. This module holds
 //! what they share and starts again after a lost connection.
 
+mod ahead;
 mod apply;
 mod bisect;
 pub mod board;

@@ -7,6 +7,7 @@
 //! nothing is in step yet, ranges go on until the batch is full.
 
 use super::Env;
+use super::ahead::Ahead;
 use super::apply::{Outcome, Settled, apply};
 use super::board::{Phase, UnderWay};
 use super::checkpoint::{AppliedTo, Checkpointer};
@@ -19,9 +20,10 @@ use super::reader::{Log, ReaderTask};
 use super::route::Router;
 use super::session::{self, Start};
 use super::{Request, Until};
+use crate::net::net_changes;
 use crate::pipeline::worker::{Copied, Worker};
 use rowferry_api::{
-    Applier, Error, ErrorKind, Event, Finding, Position, Result, TableName, TableSchema, Timestamp, failpoint,
+    Applier, Error, ErrorKind, Event, Finding, Position, Result, Step, TableName, TableSchema, Timestamp, failpoint,
 };
 use rowferry_state::TableState;
 use std::cmp::Ordering;
@@ -47,6 +49,7 @@ const WORTH_A_COMMIT: usize = 8;
 /// What a job came back with.
 enum Done {
     Applied(Box<dyn Applier>, Box<Result<Outcome>>),
+    Netted(u64, Vec<Step>),
     Settled(u64, Result<()>),
     Started(Box<Worker>, copy::Started),
     Copied(Box<Worker>, TableName, usize, Result<Copied>),
@@ -80,6 +83,7 @@ struct Stream<'a> {
     until: Until,
     router: Router,
     filling: Filling,
+    ahead: Ahead,
     /// Events that were received and wait for a change of form before them.
     events: VecDeque<Event>,
     /// Absent while an apply job has it.
@@ -169,6 +173,7 @@ impl<'a> Stream<'a> {
             until,
             router: Router::default(),
             filling: Filling::default(),
+            ahead: Ahead::default(),
             events: VecDeque::new(),
             applier: Some(env.target.open_applier(&env.config.name).await?),
             workers: Vec::new(),
@@ -359,6 +364,7 @@ impl<'a> Stream<'a> {
                 None => self.applier = Some(applier),
             }
         }
+        self.work_ahead();
         if self.applier.is_some() && !self.target_open && copies_wait {
             if !self.log_is_urgent() {
                 self.copy_turn = CopyTurn::new(self.env.config.snapshot_workers, Duration::ZERO);
@@ -379,6 +385,16 @@ impl<'a> Stream<'a> {
         });
     }
 
+    /// Works the net change of a full batch out while the one before it is written.
+    fn work_ahead(&mut self) {
+        let (version, changes) = self.filling.whole();
+        let waits = self.applier.is_none() && self.filling.bytes() >= self.fill_limit() && !changes.is_empty();
+        if waits && self.ahead.begin(version) {
+            let changes = changes.to_vec();
+            self.jobs.spawn(async move { Done::Netted(version, net_changes(&changes)) });
+        }
+    }
+
     /// What to apply now, if it is the log's turn.
     fn next_work(&mut self, copies_wait: bool) -> Option<Work> {
         if copies_wait && !self.target_open && !(self.log_is_urgent() && self.copy_turn.is_over()) {
@@ -392,7 +408,12 @@ impl<'a> Stream<'a> {
         let outgrown = self.filling.bytes() >= self.fill_limit();
         let progress = self.filling.end().is_some() && (outgrown || self.position_is_wanted());
         if self.filling.has_transactions() || progress {
-            return self.filling.take_whole();
+            let (version, _) = self.filling.whole();
+            if self.ahead.is_under_way(version) {
+                return None;
+            }
+            let net = self.ahead.take(version);
+            return self.filling.take_whole().map(|work| Work { net, ..work });
         }
         self.filling.take_part(self.fill_limit())
     }
@@ -423,6 +444,10 @@ impl<'a> Stream<'a> {
                 self.applier = Some(applier);
                 self.env.board.moves();
                 self.applied(outcome).await
+            }
+            Done::Netted(version, net) => {
+                self.ahead.end(version, net);
+                Ok(())
             }
             Done::Settled(number, result) => {
                 self.settled |= number == self.settling;

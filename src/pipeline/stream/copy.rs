@@ -228,7 +228,7 @@ impl Stream<'_> {
                 self.copy.finishing.remove(&name);
                 self.finished(&name, result).await
             }
-            Done::Applied(..) | Done::Settled(..) => Ok(()),
+            Done::Applied(..) | Done::Netted(..) | Done::Settled(..) => Ok(()),
         }
     }
 
