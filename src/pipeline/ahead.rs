@@ -1,14 +1,25 @@
-//! The net change of the batch that waits, worked out while the one before it is written. Pure.
+//! The batch that waits is made ready while the one before it is written: its net change is worked out, and where the target gains
+//! from it, a second applier brings the rows near their tables.
 
-use rowferry_api::Step;
+use crate::net::net_changes;
+use futures_util::future::BoxFuture;
+use rowferry_api::{Applier, Change, Result, Step};
 
-/// What there is of the net change of one version of the batch.
+/// What one version of the batch comes to.
+#[derive(Debug)]
+pub(super) struct Net {
+    pub steps: Vec<Step>,
+    /// The twin has brought their rows near.
+    pub staged: bool,
+}
+
+/// What there is of it.
 #[derive(Debug, Default)]
 pub(super) enum Ahead {
     #[default]
     Nothing,
     UnderWay(u64),
-    Ready(u64, Vec<Step>),
+    Ready(u64, Net),
 }
 
 impl Ahead {
@@ -22,7 +33,7 @@ impl Ahead {
     }
 
     /// It has been worked out. That of a batch that has changed since counts for nothing.
-    pub(super) fn end(&mut self, version: u64, net: Vec<Step>) {
+    pub(super) fn end(&mut self, version: u64, net: Net) {
         if self.is_under_way(version) {
             *self = Self::Ready(version, net);
         }
@@ -34,7 +45,7 @@ impl Ahead {
     }
 
     /// The net change of this version, if it is there. Nothing is kept.
-    pub(super) fn take(&mut self, version: u64) -> Option<Vec<Step>> {
+    pub(super) fn take(&mut self, version: u64) -> Option<Net> {
         match std::mem::take(self) {
             Self::Ready(known, net) if known == version => Some(net),
             _ => None,
@@ -42,24 +53,72 @@ impl Ahead {
     }
 }
 
+/// The applier that takes turns with the one that writes.
+pub(super) enum Twin {
+    Closed(BoxFuture<'static, Result<Box<dyn Applier>>>),
+    Open(Box<dyn Applier>),
+}
+
+impl Twin {
+    /// Brings the rows of these steps near; returns whether there were any. A target that has no room for a second connection is no
+    /// reason to stop: then there is no twin any more.
+    async fn stage(self, steps: &[Step]) -> (Option<Self>, bool) {
+        let has_upserts = |step: &Step| matches!(step, Step::Rows(rows) if !rows.upserts.is_empty());
+        if !steps.iter().any(has_upserts) {
+            return (Some(self), false);
+        }
+        let staged = async {
+            let mut applier = match self {
+                Self::Closed(opening) => opening.await?,
+                Self::Open(applier) => applier,
+            };
+            let staged = applier.stage(steps).await?;
+            Ok((applier, staged))
+        };
+        let staged: Result<_> = staged.await;
+        match staged {
+            Ok((applier, staged)) => (Some(Self::Open(applier)), staged),
+            Err(error) => {
+                tracing::warn!(%error, "the target is written to by one connection only from now on");
+                (None, false)
+            }
+        }
+    }
+}
+
+/// Makes changes ready, with the twin if it is free.
+pub(super) async fn make_ready(changes: Vec<Change>, twin: Option<Twin>) -> (Net, Option<Twin>) {
+    let steps = net_changes(&changes);
+    drop(changes);
+    let (twin, staged) = match twin {
+        Some(twin) => twin.stage(&steps).await,
+        None => (None, false),
+    };
+    (Net { steps, staged }, twin)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn net(steps: Vec<Step>) -> Net {
+        Net { steps, staged: false }
+    }
 
     #[test]
     fn the_net_change_of_another_version_is_not_taken() {
         let mut ahead = Ahead::default();
         assert!(ahead.begin(1) && !ahead.begin(1) && ahead.is_under_way(1));
         assert!(ahead.begin(2), "the batch has changed");
-        ahead.end(1, vec![Step::Truncate(Vec::new())]);
+        ahead.end(1, net(vec![Step::Truncate(Vec::new())]));
         assert!(ahead.is_under_way(2));
-        ahead.end(2, Vec::new());
+        ahead.end(2, net(Vec::new()));
         assert!(!ahead.begin(2) && !ahead.is_under_way(2));
-        assert_eq!(ahead.take(2).map(|net| net.len()), Some(0));
+        assert_eq!(ahead.take(2).map(|net| net.steps.len()), Some(0));
         assert!(ahead.take(2).is_none());
 
         assert!(ahead.begin(3));
-        ahead.end(3, Vec::new());
+        ahead.end(3, net(Vec::new()));
         assert!(ahead.take(4).is_none());
         assert!(ahead.begin(4));
     }

@@ -4,6 +4,7 @@
 //! Everything here happens in one transaction of the target. A key that has to be read again from the source, and a row
 //! that is let go, are written to the state before that transaction commits, so that a crash in between loses none.
 
+use super::ahead::Net;
 use super::bisect::{Bisection, Part};
 use super::filling::Work;
 use super::letters::Letter;
@@ -90,14 +91,17 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     async fn run(mut self, mut work: Work) -> Result<Outcome> {
         let position = work.end.as_ref().map(|end| end.position.clone());
-        let mut steps = work.net.take().unwrap_or_else(|| net_changes(&work.changes));
+        let Net { mut steps, staged } = match work.net.take() {
+            Some(net) => net,
+            None => Net { steps: net_changes(&work.changes), staged: false },
+        };
         expect_any(&mut steps, |table| self.lives.in_window(table));
         let has_inserts = steps.iter().any(|step| matches!(step, Step::Rows(rows) if !rows.inserts.is_empty()));
         // A partial update may find no row: that must be known before the commit.
         let at_once = steps.iter().all(|step| !matches!(step, Step::Rows(rows) if !rows.updates.is_empty()))
             && !self.has_letters(&steps);
         let end = if at_once { position.clone() } else { None };
-        let mut sent = self.send(steps, end.clone()).await;
+        let mut sent = self.send_batch(Batch { steps, end: end.clone(), staged }).await;
         if has_inserts && matches!(&sent, Err(error) if error.kind() == ErrorKind::Unique) {
             // Somebody else may have put a row there: it is written over.
             let mut steps = net_changes(&work.changes);
@@ -132,12 +136,16 @@ impl Attempt<'_> {
     }
 
     async fn send(&mut self, steps: Vec<Step>, end: Option<Position>) -> Result<()> {
+        self.send_batch(Batch { steps, end, staged: false }).await
+    }
+
+    async fn send_batch(&mut self, batch: Batch) -> Result<()> {
         // Cells of a row that moved may have come from a later row of its old key.
         let is_unsure = |table: &TableSchema, key: &Key| {
             self.again.holds(&table.name, key) || self.lives.is_unsure(&table.name, key)
         };
-        let moved = moved_keys(&steps, is_unsure);
-        let Applied { missing } = self.applier.apply(&Batch { steps, end }).await?;
+        let moved = moved_keys(&batch.steps, is_unsure);
+        let Applied { missing } = self.applier.apply(&batch).await?;
         missing.into_iter().chain(moved).for_each(|(table, key)| self.again.add(&table, key));
         Ok(())
     }

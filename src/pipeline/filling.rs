@@ -4,7 +4,8 @@
 //! What is taken out is either a run of whole transactions with the position they reach, or, where a single
 //! transaction outgrows the budget, a part of it without a position.
 
-use rowferry_api::{Change, Position, Step, TableName, Timestamp};
+use super::ahead::Net;
+use rowferry_api::{Change, Position, TableName, Timestamp};
 
 /// Changes on their way to the target together.
 #[derive(Debug)]
@@ -14,7 +15,7 @@ pub(super) struct Work {
     /// Where the log stands after them; `None` for a part of a transaction that goes on.
     pub end: Option<End>,
     /// What they come to, if that is worked out already.
-    pub net: Option<Vec<Step>>,
+    pub net: Option<Net>,
 }
 
 /// Where a run of whole transactions ends.

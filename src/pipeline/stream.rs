@@ -7,7 +7,7 @@
 //! nothing is in step yet, ranges go on until the batch is full.
 
 use super::Env;
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Net, Twin, make_ready};
 use super::apply::{Outcome, Settled, apply};
 use super::board::{Phase, UnderWay};
 use super::checkpoint::{AppliedTo, Checkpointer};
@@ -20,10 +20,9 @@ use super::reader::{Log, ReaderTask};
 use super::route::Router;
 use super::session::{self, Start};
 use super::{Request, Until};
-use crate::net::net_changes;
 use crate::pipeline::worker::{Copied, Worker};
 use rowferry_api::{
-    Applier, Error, ErrorKind, Event, Finding, Position, Result, Step, TableName, TableSchema, Timestamp, failpoint,
+    Applier, Error, ErrorKind, Event, Finding, Position, Result, TableName, TableSchema, Timestamp, failpoint,
 };
 use rowferry_state::TableState;
 use std::cmp::Ordering;
@@ -49,7 +48,7 @@ const WORTH_A_COMMIT: usize = 8;
 /// What a job came back with.
 enum Done {
     Applied(Box<dyn Applier>, Box<Result<Outcome>>),
-    Netted(u64, Vec<Step>),
+    Ready(u64, Net, Option<Twin>),
     Settled(u64, Result<()>),
     Started(Box<Worker>, copy::Started),
     Copied(Box<Worker>, TableName, usize, Result<Copied>),
@@ -88,6 +87,8 @@ struct Stream<'a> {
     events: VecDeque<Event>,
     /// Absent while an apply job has it.
     applier: Option<Box<dyn Applier>>,
+    /// Absent while it stages, and where the target has none.
+    twin: Option<Twin>,
     workers: Vec<Worker>,
     jobs: JoinSet<Done>,
     copying: usize,
@@ -168,6 +169,7 @@ impl<'a> Stream<'a> {
         goal: Option<Position>,
         confirm: watch::Sender<Option<Position>>,
     ) -> Result<Self> {
+        let applier = env.target.open_applier(&env.config.name).await?;
         Ok(Self {
             env,
             until,
@@ -175,7 +177,8 @@ impl<'a> Stream<'a> {
             filling: Filling::default(),
             ahead: Ahead::default(),
             events: VecDeque::new(),
-            applier: Some(env.target.open_applier(&env.config.name).await?),
+            twin: applier.twin().map(Twin::Closed),
+            applier: Some(applier),
             workers: Vec::new(),
             jobs: JoinSet::new(),
             copying: 0,
@@ -374,7 +377,15 @@ impl<'a> Stream<'a> {
         self.dispatch_starts().await
     }
 
-    fn start_apply(&mut self, mut applier: Box<dyn Applier>, work: Work) {
+    fn start_apply(&mut self, mut applier: Box<dyn Applier>, mut work: Work) {
+        // An open transaction goes on where it was begun.
+        match (&mut work.net, &mut self.twin) {
+            (Some(net), Some(Twin::Open(twin))) if net.staged && !self.target_open => {
+                std::mem::swap(&mut applier, twin)
+            }
+            (Some(net), _) => net.staged = false,
+            (None, _) => {}
+        }
         let (lives, source, version) = (self.env.lives.clone(), self.env.source.clone(), self.catalog_version);
         self.target_open = work.end.is_none();
         self.log_turn_since.get_or_insert_with(Instant::now);
@@ -385,13 +396,17 @@ impl<'a> Stream<'a> {
         });
     }
 
-    /// Works the net change of a full batch out while the one before it is written.
+    /// Makes a full batch ready while the one before it is written.
     fn work_ahead(&mut self) {
         let (version, changes) = self.filling.whole();
         let waits = self.applier.is_none() && self.filling.bytes() >= self.fill_limit() && !changes.is_empty();
         if waits && self.ahead.begin(version) {
             let changes = changes.to_vec();
-            self.jobs.spawn(async move { Done::Netted(version, net_changes(&changes)) });
+            let twin = if self.target_open { None } else { self.twin.take() };
+            self.jobs.spawn(async move {
+                let (net, twin) = make_ready(changes, twin).await;
+                Done::Ready(version, net, twin)
+            });
         }
     }
 
@@ -445,7 +460,8 @@ impl<'a> Stream<'a> {
                 self.env.board.moves();
                 self.applied(outcome).await
             }
-            Done::Netted(version, net) => {
+            Done::Ready(version, net, twin) => {
+                self.twin = twin.or(self.twin.take());
                 self.ahead.end(version, net);
                 Ok(())
             }

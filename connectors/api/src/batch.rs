@@ -11,6 +11,8 @@ pub struct Batch {
     /// Where the log stands after this batch. `None`: a part of a source transaction that goes on, so nothing becomes
     /// visible or durable yet.
     pub end: Option<Position>,
+    /// The steps are those of this applier's last [`stage`](crate::Applier::stage), but for rows that stand behind them since.
+    pub staged: bool,
 }
 
 /// One step of a batch.

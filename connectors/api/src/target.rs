@@ -1,10 +1,11 @@
 //! What a target can do.
 
 use crate::{
-    Alteration, Applied, Batch, BlockStream, Finding, Identity, Position, Range, Replaced, Result, TableName,
+    Alteration, Applied, Batch, BlockStream, Finding, Identity, Position, Range, Replaced, Result, Step, TableName,
     TableReader, TableSchema,
 };
 use async_trait::async_trait;
+use futures_core::future::BoxFuture;
 
 /// A store that is replicated into. Calls may run side by side.
 #[async_trait]
@@ -100,6 +101,18 @@ pub trait Applier: Send {
     /// Dropping the future may have committed: ask [`Target::position`]. If another process moved the pipeline's
     /// position in between, it is [`ErrorKind::Busy`](crate::ErrorKind::Busy) and nothing is applied.
     async fn apply(&mut self, batch: &Batch) -> Result<Applied>;
+
+    /// Opens another applier that takes turns with this one: while one applies a batch, the other may [`stage`](Self::stage) the
+    /// next. Only one of them applies at a time, and none while a transaction of the other is open. `None`: this target gains nothing from it.
+    fn twin(&self) -> Option<BoxFuture<'static, Result<Box<dyn Applier>>>> {
+        None
+    }
+
+    /// Brings rows near their tables, for the next batch to be applied here if that is [`Batch::staged`](crate::Batch). Nothing
+    /// of it is visible or durable. Returns whether anything was brought. After an error this applier is not to be used any more.
+    async fn stage(&mut self, _steps: &[Step]) -> Result<bool> {
+        Ok(false)
+    }
 
     /// Drops the open transaction, if there is one.
     async fn rollback(&mut self) -> Result<()>;

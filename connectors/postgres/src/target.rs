@@ -155,7 +155,8 @@ impl Target for PostgresTarget {
     }
 
     async fn open_applier(&self, pipeline: &str) -> Result<Box<dyn Applier>> {
-        Ok(Box::new(PostgresApplier::open(self.connect.clone(), pipeline, self.filled.clone()).await?))
+        let (options, filled) = (self.connect.clone(), self.filled.clone());
+        Ok(Box::new(PostgresApplier::open(options, pipeline, filled, Arc::default()).await?))
     }
 
     async fn open_tables(&self) -> Result<Box<dyn TableReader>> {

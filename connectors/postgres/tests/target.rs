@@ -7,8 +7,8 @@ mod applier;
 
 use applier::*;
 use rowferry_api::{
-    Alteration, Applier, Cell, Created, ErrorKind, Identity, Position, Range, RowBuilder, Source, Step, TableName,
-    TableRows, TableSchema, Target, TypeDefKind,
+    Alteration, Applier, Batch, Cell, Created, ErrorKind, Identity, Position, Range, RowBuilder, Source, Step,
+    TableName, TableRows, TableSchema, Target, TypeDefKind,
 };
 use rowferry_postgres::{PostgresSource, PostgresTarget, SourceOptions, TargetOptions};
 use rowferry_testkit::{Database, Postgres};
@@ -426,6 +426,53 @@ async fn foreign_keys_that_act_are_put_off_and_their_failure_keeps_the_earlier_p
     assert_eq!(error.kind(), ErrorKind::BadRow, "{error}");
     apply(&mut applier, vec![deletes(&parent, &["1"]), deletes(&child, &["1"])], Some("2")).await.unwrap();
     assert_eq!(ferry.rows("SELECT * FROM child").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn an_applier_and_its_twin_take_turns() {
+    let table = "CREATE TABLE t (k int PRIMARY KEY, v text)";
+    let ferry = Ferry::new(table, table).await;
+    let (t, mut one) = (ferry.form("t").await, ferry.applier().await);
+    let mut two = one.twin().unwrap().await.unwrap();
+    let written = |keys: std::ops::Range<usize>, v: &str| {
+        let rows: Vec<String> = keys.map(|k| format!("{k} {v}")).collect();
+        vec![upserts(&t, &rows.iter().map(String::as_str).collect::<Vec<_>>())]
+    };
+    let staged = |steps: Vec<Step>, end: &str| Batch { steps, end: Some(Position::new(end)), staged: true };
+    let held = async || ferry.rows("SELECT v, count(*), min(k), max(k) FROM t GROUP BY v ORDER BY v").await;
+
+    assert!(two.stage(&written(0..200, "b")).await.unwrap());
+    assert!(!one.stage(&written(0..20, "few")).await.unwrap());
+    apply(&mut one, written(0..300, "a"), Some("1")).await.unwrap();
+    assert_eq!(held().await, ["a 300 0 299"], "what is staged is not there");
+    two.apply(&staged(written(0..200, "b"), "2")).await.unwrap();
+    assert_eq!(held().await, ["a 100 200 299", "b 200 0 199"]);
+    assert!(one.stage(&written(100..250, "c")).await.unwrap());
+    one.apply(&staged(written(100..250, "c"), "3")).await.unwrap();
+    assert_eq!(held().await, ["a 50 250 299", "b 100 0 99", "c 150 100 249"]);
+
+    // Rows that were added since come too, and what was staged for another batch does not.
+    assert!(two.stage(&written(0..200, "d")).await.unwrap());
+    two.apply(&staged(written(0..250, "d"), "4")).await.unwrap();
+    assert_eq!(held().await, ["a 50 250 299", "d 250 0 249"]);
+    assert!(two.stage(&written(0..200, "other")).await.unwrap());
+    apply(&mut two, written(0..200, "e"), Some("5")).await.unwrap();
+    assert_eq!(held().await, ["a 50 250 299", "d 50 200 249", "e 200 0 199"]);
+
+    // One learns of the other's new forms.
+    assert!(two.stage(&written(0..200, "7")).await.unwrap());
+    ferry.target.execute("ALTER TABLE t ALTER v TYPE int USING 0").await;
+    let form = ferry.form("t").await;
+    let _ = one.create(&form).await;
+    two.apply(&staged(written(0..200, "7"), "6")).await.unwrap();
+    assert_eq!(held().await, ["0 100 200 299", "7 200 0 199"]);
+
+    // Neither writes where somebody else has moved the position.
+    assert!(one.stage(&written(0..200, "8")).await.unwrap());
+    ferry.target.execute("UPDATE rowferry.positions SET position = '60'").await;
+    let error = one.apply(&staged(written(0..200, "8"), "7")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    assert_eq!(held().await, ["0 100 200 299", "7 200 0 199"]);
 }
 
 /// What comes after it must not take its answers for its own.

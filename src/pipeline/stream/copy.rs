@@ -228,7 +228,7 @@ impl Stream<'_> {
                 self.copy.finishing.remove(&name);
                 self.finished(&name, result).await
             }
-            Done::Applied(..) | Done::Netted(..) | Done::Settled(..) => Ok(()),
+            Done::Applied(..) | Done::Ready(..) | Done::Settled(..) => Ok(()),
         }
     }
 

@@ -64,7 +64,7 @@ pub(crate) async fn apply(
     steps: Vec<Step>,
     end: Option<&str>,
 ) -> Result<Vec<String>, Error> {
-    let applied = applier.apply(&Batch { steps, end: end.map(Position::new) }).await?;
+    let applied = applier.apply(&Batch { steps, end: end.map(Position::new), staged: false }).await?;
     Ok(applied.missing.iter().map(|(_, key)| key.to_string()).collect())
 }
 

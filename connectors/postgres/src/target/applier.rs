@@ -1,17 +1,20 @@
 //! Applies batches: each table's net changes in a few statements, all of a batch and its position in one transaction.
 
 mod copy;
+mod stage;
 mod updates;
 
-use super::rows::{Shape, Texts, Written, columns_of, columns_of_keys, failed, list, unnest};
+use super::rows::{Shape, Texts, Written, columns_of, columns_of_keys, failed, unnest};
 use super::{Look, TargetTable, ddl, make_commits_durable, replace};
-use crate::connection::{ConnectOptions, from_pg, quote_name, quote_table};
+use crate::connection::{ConnectOptions, from_pg, quote_table};
 use async_trait::async_trait;
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use rowferry_api::{
     Alteration, Applied, Applier, Batch, BlockStream, Created, Error, ErrorKind, Finding, Key, Range, Replaced, Result,
     Row, Step, TableName, TableRows, TableSchema, failpoint,
 };
+pub(super) use stage::Shared;
+use stage::{Staged, Staging};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use tokio_postgres::types::ToSql;
@@ -31,10 +34,10 @@ pub(super) struct PostgresApplier {
     pub(super) client: Client,
     /// Foreign keys and triggers do not act in this session.
     pub(super) replica_role: bool,
-    /// Writers of an earlier process have ended.
-    locked: bool,
-    /// The position that this applier last saw in the target.
-    held: Option<String>,
+    shared: Arc<Shared>,
+    /// [`Shared::forms`] as it was when the tables were looked up.
+    forms: u64,
+    staging: Staging,
     /// A transaction is open.
     open: bool,
     /// Answers no longer come for the statements that they belong to: the connection must not be used again.
@@ -50,6 +53,7 @@ impl PostgresApplier {
         options: ConnectOptions,
         pipeline: &str,
         filled: Arc<Mutex<HashSet<TableName>>>,
+        shared: Arc<Shared>,
     ) -> Result<Self> {
         let (client, replica_role) = connect(&options).await?;
         Ok(Self {
@@ -57,8 +61,9 @@ impl PostgresApplier {
             pipeline: pipeline.to_owned(),
             client,
             replica_role,
-            locked: false,
-            held: None,
+            forms: shared.forms(),
+            shared,
+            staging: Staging::default(),
             open: false,
             spoiled: false,
             tables: HashMap::new(),
@@ -80,8 +85,8 @@ impl PostgresApplier {
         let was_open = std::mem::take(&mut self.open);
         (self.client, self.replica_role) = connect(&self.options).await?;
         self.spoiled = false;
-        self.locked = false;
-        self.held = None;
+        self.shared.lost();
+        self.staging = Staging::default();
         self.look = None;
         self.forget();
         if was_open {
@@ -95,6 +100,7 @@ impl PostgresApplier {
     pub(super) fn forget(&mut self) {
         self.tables.clear();
         self.statements.clear();
+        self.staging.forget();
     }
 
     pub(super) async fn run(&self, statement: &str) -> Result<()> {
@@ -180,11 +186,11 @@ impl PostgresApplier {
 
     async fn begin(&mut self) -> Result<()> {
         self.run(&format!("BEGIN{}", self.defer())).await?;
-        if !self.locked {
+        if !self.shared.is_locked() {
             // A range that an earlier process was writing when it ended may still be on its way into the table.
             let statement = format!("SELECT pg_advisory_xact_lock({})", replace::lock_of(&self.pipeline));
             self.run(&statement).await?;
-            self.locked = true;
+            self.shared.locked();
         }
         failpoint!("postgres.begun");
         Ok(())
@@ -193,11 +199,12 @@ impl PostgresApplier {
     async fn steps(&mut self, batch: &Batch, was_open: bool) -> Result<Applied> {
         let mut applied = Applied::default();
         self.meet(&batch.steps).await?;
-        let mut steps = batch.steps.iter();
+        let mut staged = self.staging.take(batch);
+        let mut steps = batch.steps.iter().enumerate();
         let mut copies = Vec::new();
         loop {
             let step = steps.next();
-            if let Some(Step::Rows(rows)) = step
+            if let Some((_, Step::Rows(rows))) = step
                 && let Some(shape) = self.shape_to_copy(rows).await?
             {
                 copies.push((rows, shape));
@@ -205,8 +212,8 @@ impl PostgresApplier {
             }
             self.copy_tables(&std::mem::take(&mut copies), !was_open).await?;
             match step {
-                Some(Step::Rows(rows)) => self.rows(rows, &mut applied).await?,
-                Some(Step::Truncate(tables)) => self.truncate(tables).await?,
+                Some((number, Step::Rows(rows))) => self.rows(rows, staged.remove(&number), &mut applied).await?,
+                Some((_, Step::Truncate(tables))) => self.truncate(tables).await?,
                 None => break,
             }
             failpoint!("postgres.step");
@@ -223,13 +230,14 @@ impl PostgresApplier {
 
     async fn move_position(&mut self, position: &str) -> Result<()> {
         let context = |error| from_pg("write the position into the target", error);
-        if self.held.is_none() {
+        let mut held = self.shared.held();
+        if held.is_none() {
             let row = self
                 .client
                 .query_opt("SELECT position FROM rowferry.positions WHERE pipeline = $1", &[&self.pipeline])
                 .await
                 .map_err(context)?;
-            self.held = row.map(|row| row.get(0));
+            held = row.map(|row| row.get(0));
         }
         let statement = self
             .prepared(
@@ -238,13 +246,13 @@ impl PostgresApplier {
             .await?;
         let moved = self
             .client
-            .execute(&statement, &[&self.pipeline, &position, &self.held.as_deref().unwrap_or_default()])
+            .execute(&statement, &[&self.pipeline, &position, &held.as_deref().unwrap_or_default()])
             .await
             .map_err(context)?;
         if moved == 1 {
             return Ok(());
         }
-        self.held = None;
+        self.shared.hold(None);
         Err(Error::position_moved(&self.pipeline))
     }
 
@@ -283,7 +291,7 @@ impl PostgresApplier {
         Ok(Some(self.shape(&rows.table).await?).filter(|shape| shape.takes_copy))
     }
 
-    async fn rows(&mut self, rows: &TableRows, applied: &mut Applied) -> Result<()> {
+    async fn rows(&mut self, rows: &TableRows, staged: Option<Staged>, applied: &mut Applied) -> Result<()> {
         let shape = self.shape(&rows.table).await?;
         for keys in rows.deletes.chunks(ROWS_AT_ONCE) {
             self.delete(&shape, &keys.iter().collect::<Vec<_>>()).await?;
@@ -291,7 +299,12 @@ impl PostgresApplier {
         self.updates(&shape, rows, applied).await?;
         let copies = rows.inserts.len() >= COPY_FROM && shape.takes_copy;
         let (new, others): (&[Row], &[Row]) = if copies { (&rows.inserts, &[]) } else { (&[], &rows.inserts) };
-        self.upsert(&shape, &rows.upserts.iter().chain(others).collect::<Vec<_>>()).await?;
+        let mut upserts: Vec<&Row> = rows.upserts.iter().chain(others).collect();
+        if let Some(staged) = staged.filter(|staged| staged.rows <= rows.upserts.len()) {
+            self.upsert_from(&shape, &staged.table).await?;
+            upserts.drain(..staged.rows);
+        }
+        self.upsert(&shape, &upserts).await?;
         if !new.is_empty() {
             self.copy_rows(&shape, &shape.table, &new.iter().collect::<Vec<_>>()).await?;
         }
@@ -305,8 +318,7 @@ impl PostgresApplier {
         if rows.len() >= STAGE_FROM {
             let stage = self.stage(shape).await?;
             self.copy_rows(shape, &stage, rows).await?;
-            let upsert = shape.upsert(&format!("SELECT {} FROM {stage}", shape.names()));
-            return self.client.batch_execute(&upsert).await.map_err(|error| failed(&shape.table, error));
+            return self.upsert_from(shape, &stage).await;
         }
         let columns: Vec<&Written> = shape.columns.iter().collect();
         let (from, typed) = unnest(&columns);
@@ -339,23 +351,6 @@ impl PostgresApplier {
             .await
             .map(drop)
             .map_err(|error| failed(&shape.table, error))
-    }
-
-    /// An empty temporary table of the columns that are written.
-    pub(super) async fn stage(&mut self, shape: &Shape) -> Result<String> {
-        let columns = list(shape.columns.iter().map(|column| format!("{} {}", column.name, column.native)));
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        for byte in shape.table.bytes().chain(columns.bytes()) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        let stage = format!("pg_temp.{}", quote_name(&format!("rowferry_stage_{hash:016x}")));
-        // Made by this transaction or an earlier one; rows of an earlier part of this transaction go.
-        self.run(&format!(
-            "CREATE TEMP TABLE IF NOT EXISTS {} ({columns}) ON COMMIT DELETE ROWS; TRUNCATE {stage}",
-            &stage["pg_temp.".len()..]
-        ))
-        .await?;
-        Ok(stage)
     }
 
     /// Commits. A constraint that was put off is looked at before, where a savepoint still keeps the transaction's earlier
@@ -410,12 +405,14 @@ async fn connect(options: &ConnectOptions) -> Result<(Client, bool)> {
 impl Applier for PostgresApplier {
     async fn create(&mut self, table: &TableSchema) -> Result<Created> {
         self.usable().await?;
+        self.shared.other_forms();
         self.forget();
         ddl::create(&mut self.client, table).await
     }
 
     async fn alter(&mut self, after: &TableSchema, alterations: &[Alteration]) -> Result<()> {
         self.usable().await?;
+        self.shared.other_forms();
         self.forget();
         ddl::alter(&mut self.client, after, alterations).await
     }
@@ -427,6 +424,7 @@ impl Applier for PostgresApplier {
 
     async fn apply(&mut self, batch: &Batch) -> Result<Applied> {
         self.usable().await?;
+        self.follow_forms();
         let was_open = self.open;
         if was_open {
             self.run("SAVEPOINT rowferry").await?;
@@ -437,7 +435,7 @@ impl Applier for PostgresApplier {
         self.open = true;
         let result = match (self.steps(batch, was_open).await, &batch.end) {
             (Ok(applied), Some(end)) => self.commit(was_open).await.map(|()| {
-                self.held = Some(end.as_str().to_owned());
+                self.shared.hold(Some(end.as_str()));
                 applied
             }),
             (Ok(applied), None) if was_open => self.run("RELEASE SAVEPOINT rowferry").await.map(|()| applied),
@@ -451,6 +449,19 @@ impl Applier for PostgresApplier {
             }
         }
         result
+    }
+
+    fn twin(&self) -> Option<BoxFuture<'static, Result<Box<dyn Applier>>>> {
+        let (options, pipeline) = (self.options.clone(), self.pipeline.clone());
+        let (filled, shared) = (self.filled.clone(), self.shared.clone());
+        Some(Box::pin(async move {
+            let twin = Self::open(options, &pipeline, filled, shared).await?;
+            Ok(Box::new(twin) as Box<dyn Applier>)
+        }))
+    }
+
+    async fn stage(&mut self, steps: &[Step]) -> Result<bool> {
+        self.bring(steps).await
     }
 
     async fn rollback(&mut self) -> Result<()> {

@@ -66,7 +66,7 @@ pub fn rows(table: &TableSchema, deletes: Vec<Key>, updates: Vec<PartialUpdate>,
 }
 
 pub fn batch(steps: Vec<Step>, end: Option<&str>) -> Batch {
-    Batch { steps, end: end.map(Position::new) }
+    Batch { steps, end: end.map(Position::new), staged: false }
 }
 
 /// Blocks of one row each.
