@@ -1,0 +1,88 @@
+//! Two connections that take turns at the target: the rows of the next batch are brought while the one before waits.
+
+#![allow(clippy::unwrap_used)]
+
+use rowferry_testkit::compare::{Target, assert_same};
+use rowferry_testkit::{Database, Postgres, Rowferry, Running, config};
+use std::time::{Duration, Instant};
+use tokio_postgres::Client;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_rowferry");
+const ROWS: u32 = 12_000;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Several batches of 2 MiB each: all rows, 500 a transaction, some deleted and some inserted again.
+async fn change(source: &Database, round: u32) {
+    let from = "i * 500 + 1 AND i * 500 + 500";
+    source
+        .execute(&format!(
+            "DO $$ BEGIN FOR i IN 0..{} LOOP
+                 UPDATE t SET v = repeat(chr(97 + {round}), 300), n = n + 1 WHERE id BETWEEN {from};
+                 DELETE FROM t WHERE id BETWEEN {from} AND id % 7 = {round};
+                 INSERT INTO t SELECT g, 'again', {round} FROM generate_series(i * 500 + 1, i * 500 + 500) g WHERE g % 7 = {round} AND g % 2 = 0;
+                 COMMIT;
+             END LOOP; END $$",
+            ROWS / 500 - 1
+        ))
+        .await;
+}
+
+/// Nothing is written to the table until this is dropped or committed.
+async fn block(target: &Database) -> Client {
+    let client = target.client().await;
+    client.batch_execute("BEGIN; LOCK TABLE t IN SHARE MODE").await.unwrap();
+    client
+}
+
+/// Waits until the rows of a batch are in a temporary table while the batch before it waits for the table's lock.
+async fn wait_staged(target: &Database, running: &Running<'_>) {
+    let deadline = Instant::now() + PATIENCE;
+    let staged = "SELECT EXISTS (SELECT FROM pg_class WHERE relname LIKE 'rowferry\\_next\\_%') \
+                  AND EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 't'::regclass)";
+    while target.value(staged).await != "t" {
+        assert!(Instant::now() < deadline, "nothing is staged: {}", running.stderr());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_was_brought_ahead_is_applied_once_and_in_its_place() {
+    let server = Postgres::shared();
+    let (source, target) = (server.create_database("turns_from"), server.create_database("turns_into"));
+    let rows = format!("SELECT g, repeat('x', 300), 0 FROM generate_series(1, {ROWS}) g");
+    source.execute(&format!("CREATE TABLE t (id int PRIMARY KEY, v text, n int); INSERT INTO t {rows}")).await;
+    let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, &config::postgres(&target), "memory = \"8MiB\""));
+    rowferry.run_until_caught_up();
+
+    change(&source, 0).await;
+    let lock = block(&target).await;
+    let running = rowferry.spawn_run();
+    wait_staged(&target, &running).await;
+    running.kill9();
+    lock.batch_execute("COMMIT").await.unwrap();
+    rowferry.run_until_caught_up();
+    assert_same(&source, Target::Postgres(&target)).await;
+
+    change(&source, 1).await;
+    let lock = block(&target).await;
+    let running = rowferry.spawn(&["run", "--until-caught-up"]);
+    wait_staged(&target, &running).await;
+    change(&source, 2).await;
+    source.execute("ALTER TABLE t ADD more int DEFAULT 5; UPDATE t SET more = id WHERE id % 3 = 0").await;
+    lock.batch_execute("COMMIT").await.unwrap();
+    running.wait_exit().expect_code(0);
+    rowferry.run_until_caught_up();
+    assert_same(&source, Target::Postgres(&target)).await;
+
+    // The connection that staged is gone when its turn comes.
+    change(&source, 3).await;
+    let lock = block(&target).await;
+    let running = rowferry.spawn(&["run", "--until-caught-up"]);
+    wait_staged(&target, &running).await;
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() \
+               AND application_name LIKE 'rowferry%' AND state = 'idle' AND query = 'COMMIT'";
+    assert_eq!(target.value(end).await, "1");
+    lock.batch_execute("COMMIT").await.unwrap();
+    running.wait_exit().expect_code(0);
+    assert_same(&source, Target::Postgres(&target)).await;
+}
