@@ -1,9 +1,11 @@
 //! The batch that waits is made ready while the one before it is written: its net change is worked out, and where the target gains
 //! from it, a second applier brings the rows near their tables.
 
+use super::apply::refuses_rows;
 use crate::net::net_changes;
 use futures_util::future::BoxFuture;
-use rowferry_api::{Applier, Change, Result, Step};
+use rowferry_api::{Applier, Change, Error, ErrorKind, Result, Step};
+use std::time::Duration;
 
 /// What one version of the batch comes to.
 #[derive(Debug)]
@@ -60,38 +62,47 @@ pub(super) enum Twin {
 }
 
 impl Twin {
-    /// Brings the rows of these steps near; returns whether there were any. A target that has no room for a second connection is no
-    /// reason to stop: then there is no twin any more.
-    async fn stage(self, steps: &[Step]) -> (Option<Self>, bool) {
+    /// Brings the rows of these steps near; returns whether there were any. A target that has no room for a second connection, or does
+    /// not answer it within `patience`, is no reason to stop: then there is no twin any more.
+    async fn stage(self, steps: &[Step], patience: Duration) -> (Option<Self>, bool) {
         let has_upserts = |step: &Step| matches!(step, Step::Rows(rows) if !rows.upserts.is_empty());
         if !steps.iter().any(has_upserts) {
             return (Some(self), false);
         }
-        let staged = async {
-            let mut applier = match self {
-                Self::Closed(opening) => opening.await?,
-                Self::Open(applier) => applier,
-            };
-            let staged = applier.stage(steps).await?;
-            Ok((applier, staged))
+        let result = match tokio::time::timeout(patience, self.try_stage(steps)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::new(ErrorKind::Unreachable, format!("no answer for {patience:?}"))),
         };
-        let staged: Result<_> = staged.await;
-        match staged {
-            Ok((applier, staged)) => (Some(Self::Open(applier)), staged),
+        match result {
+            Ok((twin, staged)) => (Some(twin), staged),
             Err(error) => {
                 tracing::warn!(%error, "the target is written to by one connection only from now on");
                 (None, false)
             }
         }
     }
+
+    async fn try_stage(self, steps: &[Step]) -> Result<(Self, bool)> {
+        let mut applier = match self {
+            Self::Closed(opening) => opening.await?,
+            Self::Open(applier) => applier,
+        };
+        let another = applier.twin();
+        match (applier.stage(steps).await, another) {
+            (Ok(staged), _) => Ok((Self::Open(applier), staged)),
+            // The one that applies finds the row and says which it is.
+            (Err(error), Some(another)) if refuses_rows(&error) => Ok((Self::Closed(another), false)),
+            (Err(error), _) => Err(error),
+        }
+    }
 }
 
-/// Makes changes ready, with the twin if it is free.
-pub(super) async fn make_ready(changes: Vec<Change>, twin: Option<Twin>) -> (Net, Option<Twin>) {
+/// Makes changes ready, with the twin if it is free and answers within `patience`.
+pub(super) async fn make_ready(changes: Vec<Change>, twin: Option<Twin>, patience: Duration) -> (Net, Option<Twin>) {
     let steps = net_changes(&changes);
     drop(changes);
     let (twin, staged) = match twin {
-        Some(twin) => twin.stage(&steps).await,
+        Some(twin) => twin.stage(&steps, patience).await,
         None => (None, false),
     };
     (Net { steps, staged }, twin)

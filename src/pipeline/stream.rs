@@ -403,8 +403,9 @@ impl<'a> Stream<'a> {
         if waits && self.ahead.begin(version) {
             let changes = changes.to_vec();
             let twin = if self.target_open { None } else { self.twin.take() };
+            let patience = self.env.config.silent_after;
             self.jobs.spawn(async move {
-                let (net, twin) = make_ready(changes, twin).await;
+                let (net, twin) = make_ready(changes, twin, patience).await;
                 Done::Ready(version, net, twin)
             });
         }

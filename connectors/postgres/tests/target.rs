@@ -155,6 +155,11 @@ async fn new_rows_of_many_tables_are_all_there_or_none() {
     let error = apply(&mut applier, batch(40), Some("3")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unique, "{error}");
     assert!(error.to_string().contains("\"t4\""), "{error}");
+    // The connection is another one now, and still knows where the target stood.
+    ferry.target.execute("UPDATE rowferry.positions SET position = '20'").await;
+    let error = apply(&mut applier, batch(60), Some("3")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    ferry.target.execute("UPDATE rowferry.positions SET position = '2'").await;
     ferry.target.execute("DELETE FROM t4 WHERE k = 50; ALTER TABLE t3 ALTER v TYPE timestamp").await;
     let error = apply(&mut applier, batch(40), Some("3")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Transient, "{error}");
@@ -467,12 +472,38 @@ async fn an_applier_and_its_twin_take_turns() {
     two.apply(&staged(written(0..200, "7"), "6")).await.unwrap();
     assert_eq!(held().await, ["0 100 200 299", "7 200 0 199"]);
 
+    // What is looked up while the other makes a new form does not stay.
+    ferry.source.execute("ALTER TABLE t ADD more text").await;
+    let form = ferry.form("t").await;
+    let more = form.columns.last().unwrap().clone();
+    let reader = ferry.target.client().await;
+    reader.batch_execute("BEGIN; SELECT FROM t").await.unwrap();
+    let altering = tokio::spawn(async move {
+        one.alter(&form, &[Alteration::AddColumn(more)]).await.unwrap();
+        (one, form)
+    });
+    let waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 't'::regclass)";
+    while ferry.target.value(waits).await != "t" {
+        assert!(!altering.is_finished());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(two.stage(&written(0..200, "9")).await.unwrap());
+    reader.batch_execute("COMMIT").await.unwrap();
+    let (mut one, form) = altering.await.unwrap();
+    let rows: Vec<String> = (0..150).map(|k| format!("{k} 9 new")).collect();
+    let step = upserts(&form, &rows.iter().map(String::as_str).collect::<Vec<_>>());
+    apply(&mut two, vec![step], Some("6.5")).await.unwrap();
+    assert_eq!(
+        ferry.rows("SELECT v, more, count(*) FROM t GROUP BY 1, 2 ORDER BY 1").await,
+        ["0 - 100", "7 - 50", "9 new 150"]
+    );
+
     // Neither writes where somebody else has moved the position.
     assert!(one.stage(&written(0..200, "8")).await.unwrap());
     ferry.target.execute("UPDATE rowferry.positions SET position = '60'").await;
     let error = one.apply(&staged(written(0..200, "8"), "7")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
-    assert_eq!(held().await, ["0 100 200 299", "7 200 0 199"]);
+    assert_eq!(held().await, ["0 100 200 299", "7 50 150 199", "9 150 0 149"]);
 }
 
 /// What comes after it must not take its answers for its own.

@@ -85,7 +85,7 @@ impl PostgresApplier {
         let was_open = std::mem::take(&mut self.open);
         (self.client, self.replica_role) = connect(&self.options).await?;
         self.spoiled = false;
-        self.shared.lost();
+        self.shared.unlock();
         self.staging = Staging::default();
         self.look = None;
         self.forget();
@@ -360,7 +360,12 @@ impl PostgresApplier {
             self.run("SET CONSTRAINTS ALL IMMEDIATE").await?;
         }
         self.open = false;
-        match self.run("COMMIT").await {
+        let committed = self.run("COMMIT").await;
+        if committed.is_err() {
+            // It may have been done.
+            self.shared.hold(None);
+        }
+        match committed {
             Err(error) if was_open => {
                 let what = format!("{error}; the earlier parts of the transaction are undone with it");
                 Err(Error::new(ErrorKind::Unreachable, what))
@@ -405,16 +410,18 @@ async fn connect(options: &ConnectOptions) -> Result<(Client, bool)> {
 impl Applier for PostgresApplier {
     async fn create(&mut self, table: &TableSchema) -> Result<Created> {
         self.usable().await?;
-        self.shared.other_forms();
         self.forget();
-        ddl::create(&mut self.client, table).await
+        let created = ddl::create(&mut self.client, table).await;
+        self.shared.other_forms();
+        created
     }
 
     async fn alter(&mut self, after: &TableSchema, alterations: &[Alteration]) -> Result<()> {
         self.usable().await?;
-        self.shared.other_forms();
         self.forget();
-        ddl::alter(&mut self.client, after, alterations).await
+        let altered = ddl::alter(&mut self.client, after, alterations).await;
+        self.shared.other_forms();
+        altered
     }
 
     async fn finish(&mut self, table: &TableSchema) -> Result<Vec<Finding>> {

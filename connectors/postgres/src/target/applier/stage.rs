@@ -16,7 +16,7 @@ pub(in crate::target) struct Shared {
     held: Mutex<Option<String>>,
     /// Writers of an earlier process have ended.
     locked: AtomicBool,
-    /// Another number once one of them has made or altered a table.
+    /// Another number once one of them has made or altered a table: what was looked up before, or meanwhile, may be of an older form.
     forms: AtomicU64,
 }
 
@@ -37,9 +37,8 @@ impl Shared {
         self.locked.store(true, Ordering::Relaxed);
     }
 
-    /// A connection was lost: what it was doing may still go on or have been done.
-    pub(super) fn lost(&self) {
-        self.hold(None);
+    /// A connection was lost: what it was doing may still go on.
+    pub(super) fn unlock(&self) {
         self.locked.store(false, Ordering::Relaxed);
     }
 
