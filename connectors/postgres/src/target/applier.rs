@@ -214,9 +214,12 @@ impl PostgresApplier {
             match step {
                 Some((number, Step::Rows(rows))) => self.rows(rows, staged.remove(&number), &mut applied).await?,
                 Some((_, Step::Truncate(tables))) => self.truncate(tables).await?,
-                None => break,
+                None => {}
             }
             failpoint!("postgres.step");
+            if step.is_none() {
+                break;
+            }
         }
         match &batch.end {
             Some(end) => {

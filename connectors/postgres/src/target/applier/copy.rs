@@ -9,7 +9,7 @@ use super::PostgresApplier;
 use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt;
 use futures_util::future::{join, join_all};
-use rowferry_api::{Error, ErrorKind, Result, Row, TableRows, failpoint};
+use rowferry_api::{Error, ErrorKind, Result, Row, TableRows};
 use std::pin::Pin;
 use tokio_postgres::{Column, CopyInSink, Statement};
 
@@ -69,7 +69,6 @@ impl PostgresApplier {
             if !overlaps {
                 finish(last.take()).await?;
             }
-            failpoint!("postgres.step");
         }
         finish(last).await
     }
