@@ -27,11 +27,20 @@ async fn change(source: &Database, round: u32) {
         .await;
 }
 
-/// Nothing is written to the table until this is dropped or committed.
-async fn block(target: &Database) -> Client {
-    let client = target.client().await;
-    client.batch_execute("BEGIN; LOCK TABLE t IN SHARE MODE").await.unwrap();
-    client
+/// Changes all rows and runs, up to where a batch waits for a lock at the target and the next one is staged. Nothing is written to the table
+/// until that client commits.
+async fn blocked<'a>(
+    rowferry: &'a Rowferry,
+    source: &Database,
+    target: &Database,
+    round: u32,
+) -> (Running<'a>, Client) {
+    change(source, round).await;
+    let lock = target.client().await;
+    lock.batch_execute("BEGIN; LOCK TABLE t IN SHARE MODE").await.unwrap();
+    let running = rowferry.spawn(&["run", "--until-caught-up"]);
+    wait_staged(target, &running).await;
+    (running, lock)
 }
 
 /// Waits until the rows of a batch are in a temporary table while the batch before it waits for the table's lock.
@@ -54,19 +63,13 @@ async fn a_batch_that_was_brought_ahead_is_applied_once_and_in_its_place() {
     let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, &config::postgres(&target), "memory = \"8MiB\""));
     rowferry.run_until_caught_up();
 
-    change(&source, 0).await;
-    let lock = block(&target).await;
-    let running = rowferry.spawn_run();
-    wait_staged(&target, &running).await;
+    let (running, lock) = blocked(&rowferry, &source, &target, 0).await;
     running.kill9();
     lock.batch_execute("COMMIT").await.unwrap();
     rowferry.run_until_caught_up();
     assert_same(&source, Target::Postgres(&target)).await;
 
-    change(&source, 1).await;
-    let lock = block(&target).await;
-    let running = rowferry.spawn(&["run", "--until-caught-up"]);
-    wait_staged(&target, &running).await;
+    let (running, lock) = blocked(&rowferry, &source, &target, 1).await;
     change(&source, 2).await;
     source.execute("ALTER TABLE t ADD more int DEFAULT 5; UPDATE t SET more = id WHERE id % 3 = 0").await;
     lock.batch_execute("COMMIT").await.unwrap();
@@ -75,10 +78,7 @@ async fn a_batch_that_was_brought_ahead_is_applied_once_and_in_its_place() {
     assert_same(&source, Target::Postgres(&target)).await;
 
     // The connection that staged is gone when its turn comes.
-    change(&source, 3).await;
-    let lock = block(&target).await;
-    let running = rowferry.spawn(&["run", "--until-caught-up"]);
-    wait_staged(&target, &running).await;
+    let (running, lock) = blocked(&rowferry, &source, &target, 3).await;
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() \
                AND application_name LIKE 'rowferry%' AND state = 'idle' AND query = 'COMMIT'";
     assert_eq!(target.value(end).await, "1");

@@ -72,6 +72,8 @@ pub struct Slice {
     pub range: Range,
     /// It is in the target.
     pub done: bool,
+    /// And that is on disk: a crash does not forget it.
+    noted: bool,
     /// A worker has it.
     pub running: bool,
     /// Rows written.
@@ -83,7 +85,7 @@ pub struct Slice {
 impl Slice {
     /// A part that is still to be copied.
     pub fn new(range: Range) -> Self {
-        Self { range, done: false, running: false, rows: 0, bytes: 0 }
+        Self { range, done: false, noted: false, running: false, rows: 0, bytes: 0 }
     }
 }
 
@@ -119,7 +121,8 @@ impl Life {
             .into_iter()
             .map(|slice| {
                 let range = serde_json::from_str(&slice.range_json).map_err(|error| unreadable("slice", error))?;
-                Ok(Slice { range, done: slice.done, running: false, rows: slice.rows, bytes: slice.bytes })
+                let SliceRecord { done, rows, bytes, .. } = slice;
+                Ok(Slice { range, done, noted: done, running: false, rows, bytes })
             })
             .collect::<Result<_>>()?;
         let queued: HashSet<Key> =
@@ -268,9 +271,9 @@ impl Life {
         first..self.slices.len()
     }
 
-    /// Slices done and slices in all.
+    /// Slices of which it is on disk that they are done, and slices in all.
     pub fn progress(&self) -> (u64, u64) {
-        (self.slices.iter().filter(|slice| slice.done).count() as u64, self.slices.len() as u64)
+        (self.slices.iter().filter(|slice| slice.noted).count() as u64, self.slices.len() as u64)
     }
 
     fn record(&self) -> Result<TableRecord> {
@@ -393,7 +396,18 @@ impl Lives {
             (life.record()?, slices)
         };
         let name = table.to_string();
-        self.write(move |state| state.set_table(&name, &record, &slices)).await
+        let done: Vec<usize> =
+            slices.iter().filter(|(_, slice)| slice.done).map(|(number, _)| *number as usize).collect();
+        self.write(move |state| state.set_table(&name, &record, &slices)).await?;
+        if let Some(life) = self.lock().get_mut(table) {
+            for number in done {
+                // They may have been cut anew meanwhile.
+                if let Some(slice) = life.slices.get_mut(number) {
+                    slice.noted = slice.done;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Writes a table's record durably, with its slices in place of all that were there: all of it or nothing.

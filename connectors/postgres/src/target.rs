@@ -67,6 +67,11 @@ async fn has_positions(client: &Client) -> Result<bool> {
     Ok(row.get(0))
 }
 
+/// The same in every process and version: FNV-1a of 64 bits.
+fn hash_of(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// A role or a database may say that a commit need not be on disk when it returns; the source's log is confirmed then.
 async fn make_commits_durable(client: &Client) -> Result<()> {
     client
@@ -170,7 +175,7 @@ pub(crate) struct TargetTable {
     /// `schema.table`, quoted.
     pub quoted: String,
     pub partitioned: bool,
-    /// COPY writes it as INSERT does: no rule rewrites it, no policy guards its rows.
+    /// COPY writes it as INSERT does: no rule rewrites it, no policy guards its rows, no trigger stands before the statement.
     pub takes_copy: bool,
     pub columns: Vec<TargetColumn>,
 }
@@ -215,9 +220,10 @@ const EQUALS: &str = "
     WHERE i.indrelid = a.attrelid AND k.attnum = a.attnum AND i.indisunique AND i.indisvalid
     ORDER BY i.indisprimary DESC LIMIT 1";
 
-/// What kind of table it is, if it is there.
+/// What kind of table it is, if it is there. A trigger before each INSERT statement may refuse a COPY before the first row, and the library
+/// would take each later answer for that of the statement before.
 const KIND: &str = "SELECT c.relkind = 'p', c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT c.relrowsecurity \
-     FROM pg_class c WHERE c.oid = to_regclass($1::text)";
+     AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgtype & 7 = 6 AND g.tgenabled <> 'D') FROM pg_class c WHERE c.oid = to_regclass($1::text)";
 
 fn columns_statement() -> String {
     format!(

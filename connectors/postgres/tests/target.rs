@@ -538,6 +538,32 @@ async fn a_copy_that_the_server_refuses_to_begin_spoils_nothing_after_it() {
     );
 }
 
+/// The server refuses it after it has said that it takes rows, and before it reads one.
+#[tokio::test]
+async fn a_trigger_that_refuses_a_statement_spoils_nothing_after_it() {
+    let table = |name: &str| format!("CREATE TABLE {name} (k int PRIMARY KEY, v inet)");
+    let setup = format!("{}; {}", table("t"), table("u"));
+    let ferry = Ferry::new(&setup, &setup).await;
+    ferry
+        .target
+        .execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$; \
+             CREATE TRIGGER refuse BEFORE INSERT ON u EXECUTE FUNCTION refuse(); ALTER TABLE u ENABLE ALWAYS TRIGGER refuse",
+        )
+        .await;
+    let (t, u, mut applier) = (ferry.form("t").await, ferry.form("u").await, ferry.applier().await);
+    let rows: Vec<String> = (0..20).map(|k| format!("{k} 10.0.0.{k}")).collect();
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    for _ in 0..3 {
+        let error = apply(&mut applier, vec![inserts(&t, &rows), inserts(&u, &rows)], Some("1")).await.unwrap_err();
+        assert!(error.to_string().contains("not today"), "{error}");
+    }
+    let error = applier.replace(&u, &Range::Native("(0,0):(9,1)".into()), blocks(&rows)).await.unwrap_err();
+    assert!(error.to_string().contains("not today"), "{error}");
+    apply(&mut applier, vec![inserts(&t, &rows)], Some("1")).await.unwrap();
+    assert_eq!(ferry.rows("SELECT count(*), sum(k) FROM t").await, ["20 190"]);
+}
+
 #[tokio::test]
 async fn commits_are_durable_whatever_the_database_says() {
     let target = "CREATE TABLE t (id int PRIMARY KEY, said text DEFAULT current_setting('synchronous_commit'))";

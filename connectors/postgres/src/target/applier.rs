@@ -319,7 +319,7 @@ impl PostgresApplier {
             return Ok(());
         }
         if rows.len() >= STAGE_FROM {
-            let stage = self.stage(shape).await?;
+            let stage = self.empty_stage(shape).await?;
             self.copy_rows(shape, &stage, rows).await?;
             return self.upsert_from(shape, &stage).await;
         }

@@ -4,6 +4,7 @@
 //! (the log wrote it first), the range is asked for again and goes through a temporary table, as all other ranges do.
 
 use super::applier::PostgresApplier;
+use super::hash_of;
 use super::rows::{Format, Shape, failed, list, put_line};
 use crate::connection::{from_pg, quote_name};
 use crate::keys::KeyFacts;
@@ -16,10 +17,7 @@ const ANALYZE_FROM: u64 = 1_000;
 
 /// The advisory lock that a pipeline's writers share and that its next process waits for.
 pub(super) fn lock_of(pipeline: &str) -> i64 {
-    let hash = pipeline
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    hash.cast_signed()
+    hash_of(pipeline.bytes()).cast_signed()
 }
 
 pub(super) async fn replace(
@@ -32,7 +30,7 @@ pub(super) async fn replace(
     let lock = lock_of(&applier.pipeline);
     applier.run(&format!("BEGIN{}; SELECT pg_advisory_xact_lock_shared({lock})", applier.defer())).await?;
     let is_filled = applier.filled.lock().expect("no code panics while it holds this").contains(&table.name);
-    let replaced = if matches!(range, Range::Native(_)) && !is_filled {
+    let replaced = if matches!(range, Range::Native(_)) && !is_filled && shape.takes_copy {
         let mut replaced = Replaced::default();
         match copy(applier, &shape, &shape.table, rows, &mut replaced).await {
             Err(error) if error.kind() == ErrorKind::Unique => {
@@ -94,7 +92,7 @@ async fn staged(
     range: &Range,
     rows: BlockStream<'_>,
 ) -> Result<Replaced> {
-    let stage = applier.stage(shape).await?;
+    let stage = applier.empty_stage(shape).await?;
     let mut replaced = Replaced::default();
     copy(applier, shape, &stage, rows, &mut replaced).await?;
     if replaced.rows >= ANALYZE_FROM {

@@ -3,6 +3,7 @@
 
 use super::{PostgresApplier, STAGE_FROM};
 use crate::connection::quote_name;
+use crate::target::hash_of;
 use crate::target::rows::{Shape, failed, list};
 use rowferry_api::{Batch, Error, ErrorKind, Result, Row, Step, TableName, TableRows};
 use std::collections::{HashMap, HashSet};
@@ -115,7 +116,8 @@ impl PostgresApplier {
         self.empty().await?;
         for (number, rows) in large {
             let shape = self.shape(&rows.table).await?;
-            let table = self.temporary(&shape, "next", "PRESERVE").await?;
+            let (table, create) = temporary(&shape, "next", "PRESERVE");
+            self.run(&create).await?;
             self.staging.tables.push(table.clone());
             self.copy_rows(&shape, &table, &rows.upserts.iter().collect::<Vec<&Row>>()).await?;
             self.staging.steps.insert(number, Staged { table, rows: rows.upserts.len() });
@@ -131,23 +133,11 @@ impl PostgresApplier {
     }
 
     /// An empty temporary table of the columns that are written, for this transaction.
-    pub(in crate::target) async fn stage(&mut self, shape: &Shape) -> Result<String> {
-        let stage = self.temporary(shape, "stage", "DELETE").await?;
+    pub(in crate::target) async fn empty_stage(&mut self, shape: &Shape) -> Result<String> {
+        let (stage, create) = temporary(shape, "stage", "DELETE");
         // Made by this transaction or an earlier one; rows of an earlier part of this transaction go.
-        self.run(&format!("TRUNCATE {stage}")).await?;
+        self.run(&format!("{create}; TRUNCATE {stage}")).await?;
         Ok(stage)
-    }
-
-    /// A temporary table of the columns that are written, which is there already or is made. `at_commit`: what becomes of its rows.
-    async fn temporary(&mut self, shape: &Shape, purpose: &str, at_commit: &str) -> Result<String> {
-        let columns = list(shape.columns.iter().map(|column| format!("{} {}", column.name, column.native)));
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        for byte in shape.table.bytes().chain(columns.bytes()) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-        let name = quote_name(&format!("rowferry_{purpose}_{hash:016x}"));
-        self.run(&format!("CREATE TEMP TABLE IF NOT EXISTS {name} ({columns}) ON COMMIT {at_commit} ROWS")).await?;
-        Ok(format!("pg_temp.{name}"))
     }
 
     /// Writes all rows of a temporary table into the table.
@@ -155,4 +145,14 @@ impl PostgresApplier {
         let upsert = shape.upsert(&format!("SELECT {} FROM {stage}", shape.names()));
         self.client.batch_execute(&upsert).await.map_err(|error| failed(&shape.table, error))
     }
+}
+
+/// A temporary table of the columns that are written, and the statement that makes it unless it is there. `at_commit`: what becomes of
+/// its rows.
+fn temporary(shape: &Shape, purpose: &str, at_commit: &str) -> (String, String) {
+    let columns = list(shape.columns.iter().map(|column| format!("{} {}", column.name, column.native)));
+    let hash = hash_of(shape.table.bytes().chain(columns.bytes()));
+    let name = quote_name(&format!("rowferry_{purpose}_{hash:016x}"));
+    let create = format!("CREATE TEMP TABLE IF NOT EXISTS {name} ({columns}) ON COMMIT {at_commit} ROWS");
+    (format!("pg_temp.{name}"), create)
 }
