@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Time that the source gets to take the last confirmed position when the reader ends.
-const LAST_CONFIRM_MS: u64 = 200;
+/// Time that a reader which was told to end has for its farewell; it gives up by itself before.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Events in commit order, or the error that ended the log.
 pub(super) type Chunk = Result<Vec<Event>>;
@@ -82,7 +82,7 @@ impl ReaderTask {
 /// Waits until the reader was dropped, and some more for its farewell.
 async fn given_up(ended: oneshot::Receiver<()>) {
     let _ = ended.await;
-    tokio::time::sleep(Duration::from_millis(LAST_CONFIRM_MS * 5)).await;
+    tokio::time::sleep(FAREWELL).await;
 }
 
 impl Drop for ReaderTask {
@@ -98,24 +98,25 @@ async fn run(
     sender: mpsc::Sender<Chunk>,
     mut confirmed: watch::Receiver<Option<Position>>,
 ) {
-    let goes_on = read(&mut *reader, &sender, &mut confirmed).await;
+    read(&mut *reader, &sender, &mut confirmed).await;
     drop(sender);
-    finish(&mut *reader, &mut confirmed, goes_on).await;
+    let _ = confirm(&mut *reader, &mut confirmed);
+    reader.close().await;
 }
 
-/// Reads until nobody takes it any more, or the log ends in an error. Returns whether the log goes on.
+/// Reads until nobody takes it any more, or the log ends in an error.
 async fn read(
     reader: &mut dyn LogReader,
     sender: &mpsc::Sender<Chunk>,
     confirmed: &mut watch::Receiver<Option<Position>>,
-) -> bool {
+) {
     loop {
         let mut events = Vec::new();
         let chunk = loop {
             tokio::select! {
-                () = sender.closed() => return true,
+                () = sender.closed() => return,
                 changed = confirmed.changed() => {
-                    if changed.is_err() { return true; }
+                    if changed.is_err() { return; }
                     if let Err(error) = confirm(reader, confirmed) { break Err(error); }
                 }
                 read = reader.next(&mut events) => break read.and_then(|()| received(&mut events)),
@@ -126,16 +127,16 @@ async fn read(
             tokio::select! {
                 permit = sender.reserve() => break permit,
                 changed = confirmed.changed() => {
-                    if changed.is_err() { return true; }
+                    if changed.is_err() { return; }
                     // An error shows again at the next read.
                     let _ = confirm(reader, confirmed);
                 }
             }
         };
-        let Ok(permit) = permit else { return !ended };
+        let Ok(permit) = permit else { return };
         permit.send(chunk);
         if ended {
-            return false;
+            return;
         }
     }
 }
@@ -151,18 +152,4 @@ fn confirm(reader: &mut dyn LogReader, confirmed: &mut watch::Receiver<Option<Po
     reader.confirm(&position)?;
     failpoint!("confirm.handed_on");
     Ok(())
-}
-
-/// Leaves the source with the last confirmed position, if it takes it in time.
-async fn finish(reader: &mut dyn LogReader, confirmed: &mut watch::Receiver<Option<Position>>, goes_on: bool) {
-    let _ = confirm(reader, confirmed);
-    let mut events = Vec::new();
-    // A source that is busy sending hears us only while somebody reads.
-    let _ = tokio::time::timeout(Duration::from_millis(LAST_CONFIRM_MS), async {
-        while goes_on && reader.next(&mut events).await.is_ok() {
-            events.clear();
-        }
-    })
-    .await;
-    reader.close().await;
 }

@@ -17,7 +17,7 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// A server that went idle is asked where it stands after so long, so that a busy one is not asked at every pause.
 const ASK_AFTER: Duration = Duration::from_millis(50);
 /// Time for the farewell.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// Seconds from 1970 to 2000, where PostgreSQL's clock starts.
 const EPOCH_SECS: u64 = 946_684_800;
 
@@ -58,12 +58,9 @@ impl Status {
         self.shared.send.notify_one();
     }
 
-    /// Says farewell with the last confirmed position; waits a second for it at most.
-    pub(super) async fn close(&mut self) {
+    /// Says farewell with the last confirmed position, as soon as the socket takes it.
+    pub(super) fn end(&self) {
         self.shared.end.notify_one();
-        if !self.task.is_finished() {
-            let _ = tokio::time::timeout(CLOSE_WITHIN, &mut self.task).await;
-        }
     }
 
     /// Asks soon how far the server has read: nothing comes just now.

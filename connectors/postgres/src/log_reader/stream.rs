@@ -4,7 +4,7 @@
 
 use super::decoder::Decoder;
 use super::refusal;
-use super::status::Status;
+use super::status::{CLOSE_WITHIN, Status};
 use super::{CHUNK_BYTES, Place, end_of_log};
 use crate::connection::{Failure, quote_command_text, quote_name};
 use crate::lsn::Lsn;
@@ -71,9 +71,12 @@ impl Stream {
         self.status.confirm(position);
     }
 
-    /// Tells the server the last confirmed position and frees the slot.
+    /// Tells the server the last confirmed position and frees the slot: a server hears us between the messages that it sends, and
+    /// hangs up once it has heard the farewell.
     pub(super) async fn close(&mut self) {
-        self.status.close().await;
+        self.status.end();
+        let hung_up = async { while self.frames.next().await.is_ok() {} };
+        let _ = tokio::time::timeout(CLOSE_WITHIN, hung_up).await;
     }
 
     /// Appends events. Only the first is waited for, and nothing is lost if that wait is dropped.

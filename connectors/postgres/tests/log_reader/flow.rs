@@ -172,3 +172,27 @@ async fn an_idle_server_writes_out_the_end_of_its_log_when_somebody_waits_for_it
     };
     tokio::time::timeout(Duration::from_secs(5), passes).await.expect("the log's end in time");
 }
+
+#[tokio::test]
+async fn a_reader_that_is_closed_leaves_its_position_and_a_free_slot_while_more_is_sent() {
+    let log = Log::new("CREATE TABLE t (id int PRIMARY KEY, v text)").await;
+    let tables = log.tables().await;
+    for id in 0..200 {
+        let rows = format!("SELECT {id} * 100 + i, repeat('x', 1000) FROM generate_series(0, 99) i");
+        log.execute(&format!("INSERT INTO t {rows}")).await;
+    }
+    let client = log.database.client().await;
+    let sql = "SELECT confirmed_flush_lsn::text, active FROM pg_replication_slots WHERE slot_name = $1::text";
+    for round in 0..5 {
+        let mut reader = log.open(&tables).await;
+        let mut events = Vec::new();
+        while commits(&events).is_empty() {
+            reader.next(&mut events).await.unwrap();
+        }
+        let position = commits(&events).pop().unwrap();
+        reader.confirm(&position).unwrap();
+        reader.close().await;
+        let slot = client.query_one(sql, &[&log.slot]).await.unwrap();
+        assert_eq!((slot.get(0), slot.get(1)), (Some(position.as_str()), false), "round {round}");
+    }
+}
