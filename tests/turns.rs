@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use rowferry_testkit::compare::{Target, assert_same};
-use rowferry_testkit::{Database, Postgres, Rowferry, Running, config};
+use rowferry_testkit::mysql_async::Conn;
+use rowferry_testkit::mysql_async::prelude::Queryable;
+use rowferry_testkit::{Database, Mysql, MysqlDatabase, Postgres, Rowferry, Running, config};
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
@@ -85,4 +87,70 @@ async fn a_batch_that_was_brought_ahead_is_applied_once_and_in_its_place() {
     lock.batch_execute("COMMIT").await.unwrap();
     running.wait_exit().expect_code(0);
     assert_same(&source, Target::Postgres(&target)).await;
+}
+
+/// As [`blocked`], at MySQL.
+async fn blocked_at_mysql<'a>(
+    rowferry: &'a Rowferry,
+    source: &Database,
+    target: &MysqlDatabase,
+    round: u32,
+) -> (Running<'a>, Conn) {
+    change(source, round).await;
+    let mut lock = target.client().await;
+    lock.query_drop("LOCK TABLES t READ").await.unwrap();
+    // A temporary table is counted, and no other session sees it.
+    let made = "SELECT SUM(VARIABLE_VALUE) FROM information_schema.GLOBAL_STATUS \
+                WHERE VARIABLE_NAME IN ('Com_create_table', 'Com_create_temporary_table')";
+    let before = target.value(made).await;
+    let running = rowferry.spawn(&["run", "--until-caught-up"]);
+    let deadline = Instant::now() + PATIENCE;
+    let (waits, brings) = ("Waiting for table%", "INSERT INTO%rowferry_next%");
+    let blocked = format!(
+        "SELECT SUM(STATE LIKE '{waits}') = 1 AND SUM(COALESCE(INFO, '') LIKE '{brings}') = 0 \
+         FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()"
+    );
+    while target.value(made).await == before || target.value(&blocked).await != "1" {
+        assert!(Instant::now() < deadline, "nothing is staged: {}", running.stderr());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    (running, lock)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_one_at_mysql() {
+    let (source, target) =
+        (Postgres::shared().create_database("turns_from"), Mysql::shared().create_database("turns_into"));
+    let rows = format!("SELECT g, repeat('x', 300), 0 FROM generate_series(1, {ROWS}) g");
+    source.execute(&format!("CREATE TABLE t (id int PRIMARY KEY, v text, n int); INSERT INTO t {rows}")).await;
+    let into = format!("{{ kind = \"mysql\", url = \"{}\" }}", target.url());
+    let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, &into, "memory = \"8MiB\""));
+    rowferry.run_until_caught_up();
+
+    let (running, lock) = blocked_at_mysql(&rowferry, &source, &target, 0).await;
+    running.kill9();
+    drop(lock);
+    rowferry.run_until_caught_up();
+    assert_same(&source, Target::Mysql(&target)).await;
+
+    let (running, lock) = blocked_at_mysql(&rowferry, &source, &target, 1).await;
+    change(&source, 2).await;
+    source.execute("ALTER TABLE t ADD more int DEFAULT 5; UPDATE t SET more = id WHERE id % 3 = 0").await;
+    drop(lock);
+    running.wait_exit().expect_code(0);
+    rowferry.run_until_caught_up();
+    assert_same(&source, Target::Mysql(&target)).await;
+
+    // The connection that staged is gone when its turn comes.
+    let (running, lock) = blocked_at_mysql(&rowferry, &source, &target, 3).await;
+    let idle = format!(
+        "SELECT GROUP_CONCAT(ID) FROM information_schema.PROCESSLIST WHERE COMMAND = 'Sleep' AND DB = '{}' \
+         AND ID NOT IN (CONNECTION_ID(), {})",
+        target.name(),
+        lock.id()
+    );
+    target.execute(&format!("KILL {}", target.value(&idle).await)).await;
+    drop(lock);
+    running.wait_exit().expect_code(0);
+    assert_same(&source, Target::Mysql(&target)).await;
 }

@@ -17,12 +17,14 @@ mod event;
 #[cfg(debug_assertions)]
 pub mod failpoint;
 mod finding;
+mod known;
 mod position;
 mod range;
 mod row;
 mod schema;
 mod source;
 mod target;
+mod turns;
 mod widening;
 
 /// Passes the failpoint of this name: the function around it returns an error, or the process ends, where a test asks for that.
@@ -41,6 +43,7 @@ pub use canonical::canonical_cell;
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use event::{Change, Event, Op, Timestamp};
 pub use finding::{Finding, Severity};
+pub use known::KnownTables;
 pub use position::{Identity, Position};
 pub use range::{KeyOrder, Range};
 pub use row::{Cell, Cells, Key, KeyEncoder, MalformedRow, Row, RowBuilder};
@@ -49,4 +52,5 @@ pub use schema::{
 };
 pub use source::{LogKept, LogReader, LogStart, Source, SourceTable, TableReader};
 pub use target::{Applier, Capabilities, Created, HeldPosition, Target};
+pub use turns::{Staged, Staging, Turns};
 pub use widening::is_wider;

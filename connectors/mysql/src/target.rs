@@ -17,6 +17,7 @@ mod reader;
 mod replace;
 mod session;
 mod shape;
+mod stage;
 mod types;
 mod updates;
 mod write;
@@ -26,12 +27,11 @@ use applier::MysqlApplier;
 use async_trait::async_trait;
 use reader::TargetReader;
 use rowferry_api::{
-    Applier, Capabilities, Error, ErrorKind, Finding, HeldPosition, Identity, Position, Result, TableName, TableReader,
-    TableSchema, Target, failpoint,
+    Applier, Capabilities, Error, ErrorKind, Finding, HeldPosition, Identity, KnownTables, Position, Result, TableName,
+    TableReader, TableSchema, Target, failpoint,
 };
 use session::Session;
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// What the configuration says of a target.
 #[derive(Debug, Clone)]
@@ -44,8 +44,7 @@ pub struct TargetOptions {
 /// A server of MySQL, 5.6 to 9, or MariaDB, 10.5 to 11.
 pub struct MysqlTarget {
     connect: ConnectOptions,
-    /// Tables into which plain inserts met rows that were there already.
-    filled: Arc<Mutex<HashSet<TableName>>>,
+    known: Arc<KnownTables>,
 }
 
 /// Connections that gain from writing side by side.
@@ -54,7 +53,7 @@ const WRITERS: usize = 16;
 impl MysqlTarget {
     /// Reads the options. Connects to nothing.
     pub fn new(options: TargetOptions) -> Result<Self> {
-        Ok(Self { connect: ConnectOptions::parse(&options.url)?, filled: Arc::default() })
+        Ok(Self { connect: ConnectOptions::parse(&options.url)?, known: Arc::default() })
     }
 
     /// Pipelines into two databases of a server are two, also if they have one name.
@@ -119,7 +118,8 @@ impl Target for MysqlTarget {
     }
 
     async fn open_applier(&self, pipeline: &str) -> Result<Box<dyn Applier>> {
-        Ok(Box::new(MysqlApplier::open(self.connect.clone(), &self.own_name(pipeline), self.filled.clone()).await?))
+        let (options, known) = (self.connect.clone(), self.known.clone());
+        Ok(Box::new(MysqlApplier::open(options, &self.own_name(pipeline), known, Arc::default()).await?))
     }
 
     async fn open_tables(&self) -> Result<Box<dyn TableReader>> {

@@ -16,11 +16,10 @@ use crate::table_reader::PostgresTableReader;
 use applier::PostgresApplier;
 use async_trait::async_trait;
 use rowferry_api::{
-    Applier, Capabilities, Finding, HeldPosition, Identity, Position, Result, TableName, TableReader, TableSchema,
-    Target, failpoint,
+    Applier, Capabilities, Finding, HeldPosition, Identity, KnownTables, Position, Result, TableName, TableReader,
+    TableSchema, Target, failpoint,
 };
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio_postgres::{Client, Row, Statement};
 
 /// What the configuration says of a target.
@@ -33,8 +32,7 @@ pub struct TargetOptions {
 /// A PostgreSQL server, 12 to 18.
 pub struct PostgresTarget {
     connect: ConnectOptions,
-    /// Tables into which plain COPY met rows that were there already.
-    filled: Arc<Mutex<HashSet<TableName>>>,
+    known: Arc<KnownTables>,
 }
 
 /// Connections that gain from writing side by side.
@@ -43,7 +41,7 @@ const WRITERS: usize = 16;
 impl PostgresTarget {
     /// Reads the options. Connects to nothing.
     pub fn new(options: TargetOptions) -> Result<Self> {
-        Ok(Self { connect: ConnectOptions::parse(&options.url)?, filled: Arc::default() })
+        Ok(Self { connect: ConnectOptions::parse(&options.url)?, known: Arc::default() })
     }
 }
 
@@ -160,8 +158,8 @@ impl Target for PostgresTarget {
     }
 
     async fn open_applier(&self, pipeline: &str) -> Result<Box<dyn Applier>> {
-        let (options, filled) = (self.connect.clone(), self.filled.clone());
-        Ok(Box::new(PostgresApplier::open(options, pipeline, filled, Arc::default()).await?))
+        let (options, known) = (self.connect.clone(), self.known.clone());
+        Ok(Box::new(PostgresApplier::open(options, pipeline, known, Arc::default()).await?))
     }
 
     async fn open_tables(&self) -> Result<Box<dyn TableReader>> {

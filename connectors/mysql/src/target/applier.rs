@@ -3,15 +3,16 @@
 use super::catalog::{TargetTable, look};
 use super::session::Session;
 use super::shape::{Shape, Values, Written};
-use super::{ddl, finish, replace};
+use super::{ddl, finish, replace, stage};
 use crate::connection::{ConnectOptions, quote_text};
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use rowferry_api::{
-    Alteration, Applied, Applier, Batch, BlockStream, Created, Error, ErrorKind, Finding, Key, Range, Replaced, Result,
-    Row, Step, TableName, TableRows, TableSchema, failpoint,
+    Alteration, Applied, Applier, Batch, BlockStream, Created, Error, ErrorKind, Finding, Key, KnownTables, Range,
+    Replaced, Result, Row, Staged, Staging, Step, TableName, TableRows, TableSchema, Turns, failpoint,
 };
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Keys of one statement: what an optimizer still takes for a list of places in an index.
 const KEYS_AT_ONCE: usize = 1_000;
@@ -23,35 +24,39 @@ pub(super) struct MysqlApplier {
     options: ConnectOptions,
     pub(super) pipeline: String,
     pub(super) session: Session,
-    /// Writers of an earlier process have ended.
-    locked: bool,
-    /// The position that this applier last saw in the target.
-    held: Option<String>,
+    pub(super) known: Arc<KnownTables>,
+    /// [`KnownTables::forms`] as it was when the tables were looked up.
+    forms: u64,
+    turns: Arc<Turns>,
+    pub(super) staging: Staging,
+    /// Temporary tables that hold rows which were brought, needed or not.
+    pub(super) stages: Vec<String>,
     /// A transaction is open.
     open: bool,
     /// A range is being replaced; still set if the call was dropped.
     replacing: bool,
     tables: HashMap<TableName, Arc<TargetTable>>,
-    /// Tables into which plain inserts met rows that were there already.
-    pub(super) filled: Arc<Mutex<HashSet<TableName>>>,
 }
 
 impl MysqlApplier {
     pub(super) async fn open(
         options: ConnectOptions,
         pipeline: &str,
-        filled: Arc<Mutex<HashSet<TableName>>>,
+        known: Arc<KnownTables>,
+        turns: Arc<Turns>,
     ) -> Result<Self> {
         Ok(Self {
             session: Session::open(&options).await?,
             options,
             pipeline: pipeline.to_owned(),
-            locked: false,
-            held: None,
+            forms: known.forms(),
+            known,
+            turns,
+            staging: Staging::default(),
+            stages: Vec::new(),
             open: false,
             replacing: false,
             tables: HashMap::new(),
-            filled,
         })
     }
 
@@ -62,15 +67,30 @@ impl MysqlApplier {
         }
         let was_open = std::mem::take(&mut self.open);
         self.session = Session::open(&self.options).await?;
-        self.locked = false;
-        self.held = None;
+        self.turns.unlock();
         self.replacing = false;
-        self.tables.clear();
+        self.stages.clear();
+        self.forget();
         if was_open {
             let what = format!("write to {}: the connection was lost inside a transaction", self.options.describe());
             return Err(Error::new(ErrorKind::Unreachable, what));
         }
         Ok(())
+    }
+
+    /// Columns and what was brought may be of an older form of a table.
+    fn forget(&mut self) {
+        self.tables.clear();
+        self.staging.forget();
+    }
+
+    /// Forgets what is of an older form of a table, if another applier has made a newer one.
+    pub(super) fn follow_forms(&mut self) {
+        let forms = self.known.forms();
+        if forms != self.forms {
+            self.forms = forms;
+            self.forget();
+        }
     }
 
     pub(super) async fn run(&mut self, statement: &str) -> Result<()> {
@@ -96,11 +116,11 @@ impl MysqlApplier {
 
     async fn begin(&mut self) -> Result<()> {
         self.run("START TRANSACTION").await?;
-        if !self.locked {
+        if !self.turns.is_locked() {
             // A range that an earlier process was writing when it ended may still be on its way into the table.
             let lock = replace::lock_statement(&self.pipeline, "FOR UPDATE");
             let _: Vec<String> = self.session.query("wait for writers of an earlier process", lock).await?;
-            self.locked = true;
+            self.turns.lock();
         }
         failpoint!("mysql.begun");
         Ok(())
@@ -108,9 +128,10 @@ impl MysqlApplier {
 
     async fn steps(&mut self, batch: &Batch) -> Result<Applied> {
         let mut applied = Applied::default();
-        for step in &batch.steps {
+        let mut staged = self.staging.take(batch);
+        for (number, step) in batch.steps.iter().enumerate() {
             match step {
-                Step::Rows(rows) => self.rows(rows, &mut applied).await?,
+                Step::Rows(rows) => self.rows(rows, staged.remove(&number), &mut applied).await?,
                 Step::Truncate(tables) => {
                     // TRUNCATE would commit.
                     for table in tables {
@@ -134,34 +155,41 @@ impl MysqlApplier {
     async fn move_position(&mut self, position: &str) -> Result<()> {
         let context = "write the position into the target";
         let pipeline = quote_text(&self.pipeline);
-        if self.held.is_none() {
+        let mut held = self.turns.held();
+        if held.is_none() {
             let query = format!("SELECT position FROM rowferry.positions WHERE pipeline = {pipeline}");
-            self.held = self.session.first(context, query).await?;
+            held = self.session.first(context, query).await?;
         }
         let statement = format!(
             "UPDATE rowferry.positions SET position = {}, updated_at = NOW(6) WHERE pipeline = {pipeline} AND position = {}",
             quote_text(position),
-            quote_text(self.held.as_deref().unwrap_or_default())
+            quote_text(held.as_deref().unwrap_or_default())
         );
         if self.session.run(context, statement).await? == 1 {
             return Ok(());
         }
-        self.held = None;
+        self.turns.hold(None);
         Err(Error::position_moved(&self.pipeline))
     }
 
-    async fn rows(&mut self, rows: &TableRows, applied: &mut Applied) -> Result<()> {
+    async fn rows(&mut self, rows: &TableRows, staged: Option<Staged>, applied: &mut Applied) -> Result<()> {
         let shape = self.shape(&rows.table).await?;
         self.delete(&shape, &rows.deletes).await?;
         self.updates(&shape, rows, applied).await?;
-        let upserted = self.insert(&shape, &rows.upserts, &shape.upsert_tail(Values::List)).await;
+        let mut upserts: &[Row] = &rows.upserts;
+        if let Some(staged) = staged.filter(|staged| staged.rows <= upserts.len()) {
+            stage::upsert_from(self, &shape, &staged.table).await?;
+            upserts = &upserts[staged.rows..];
+        }
+        let head = shape.insert_head();
+        let upserted = self.insert(&shape, &head, upserts, &shape.upsert_tail(Values::List)).await;
         upserted.map_err(|error| guarded(&shape, error))?;
-        self.insert(&shape, &rows.inserts, "").await
+        self.insert(&shape, &head, &rows.inserts, "").await
     }
 
-    /// Writes rows in statements of many; `tail` says what becomes of those that are there.
-    async fn insert(&mut self, shape: &Shape, rows: &[Row], tail: &str) -> Result<()> {
-        let (head, limit) = (shape.insert_head(), self.session.statement_bytes());
+    /// Writes rows in statements of many, each with `head` before them; `tail` says what becomes of those that are there.
+    pub(super) async fn insert(&mut self, shape: &Shape, head: &str, rows: &[Row], tail: &str) -> Result<()> {
+        let limit = self.session.statement_bytes();
         let mut statement = Vec::new();
         for row in rows {
             statement.extend_from_slice(if statement.is_empty() { head.as_bytes() } else { b"," });
@@ -221,7 +249,11 @@ impl MysqlApplier {
 
     async fn commit(&mut self, was_open: bool) -> Result<()> {
         self.open = false;
-        self.run("COMMIT").await.map_err(|error| if was_open { lost(error) } else { error })?;
+        if let Err(error) = self.run("COMMIT").await {
+            // It may have been done.
+            self.turns.hold(None);
+            return Err(if was_open { lost(error) } else { error });
+        }
         failpoint!("mysql.committed");
         Ok(())
     }
@@ -263,24 +295,31 @@ fn lost(error: Error) -> Error {
 impl Applier for MysqlApplier {
     async fn create(&mut self, table: &TableSchema) -> Result<Created> {
         self.usable().await?;
-        self.tables.clear();
-        ddl::create(&mut self.session, table).await
+        self.forget();
+        let created = ddl::create(&mut self.session, table).await;
+        self.known.other_forms();
+        created
     }
 
     async fn alter(&mut self, after: &TableSchema, alterations: &[Alteration]) -> Result<()> {
         self.usable().await?;
-        self.tables.clear();
-        ddl::alter(&mut self.session, after, alterations).await
+        self.forget();
+        let altered = ddl::alter(&mut self.session, after, alterations).await;
+        self.known.other_forms();
+        altered
     }
 
     async fn finish(&mut self, table: &TableSchema) -> Result<Vec<Finding>> {
         self.usable().await?;
-        self.tables.clear();
-        finish::finish(&mut self.session, table).await
+        self.forget();
+        let finished = finish::finish(&mut self.session, table).await;
+        self.known.other_forms();
+        finished
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<Applied> {
         self.usable().await?;
+        self.follow_forms();
         let was_open = self.open;
         if was_open {
             self.run("SAVEPOINT rowferry").await?;
@@ -290,7 +329,7 @@ impl Applier for MysqlApplier {
         self.open = true;
         let result = match (self.steps(batch).await, &batch.end) {
             (Ok(applied), Some(end)) => self.commit(was_open).await.map(|()| {
-                self.held = Some(end.as_str().to_owned());
+                self.turns.hold(Some(end.as_str()));
                 applied
             }),
             (Ok(applied), None) if was_open => self.run("RELEASE SAVEPOINT rowferry").await.map(|()| applied),
@@ -301,10 +340,26 @@ impl Applier for MysqlApplier {
             Err(error) => error,
         };
         if matches!(error.kind(), ErrorKind::Schema | ErrorKind::Other) {
-            self.tables.clear();
+            self.forget();
         }
         // A COMMIT that failed left nothing open.
         Err(self.undo(was_open && self.open, error).await)
+    }
+
+    fn twin(&self) -> Option<BoxFuture<'static, Result<Box<dyn Applier>>>> {
+        if !self.session.stages_aside {
+            return None;
+        }
+        let (options, pipeline) = (self.options.clone(), self.pipeline.clone());
+        let (known, turns) = (self.known.clone(), self.turns.clone());
+        Some(Box::pin(async move {
+            let twin = Self::open(options, &pipeline, known, turns).await?;
+            Ok(Box::new(twin) as Box<dyn Applier>)
+        }))
+    }
+
+    async fn stage(&mut self, steps: &[Step]) -> Result<bool> {
+        self.bring(steps).await
     }
 
     async fn rollback(&mut self) -> Result<()> {
@@ -316,11 +371,12 @@ impl Applier for MysqlApplier {
 
     async fn replace(&mut self, table: &TableSchema, range: &Range, rows: BlockStream<'_>) -> Result<Replaced> {
         self.usable().await?;
+        self.follow_forms();
         self.replacing = true;
         let result = replace::replace(self, table, range, rows).await;
         if result.is_err() && self.session.is_usable() {
             let _ = self.run("ROLLBACK").await;
-            self.tables.clear();
+            self.forget();
         }
         self.replacing = false;
         result

@@ -3,12 +3,12 @@
 //! Pages of a new table go straight into it. Where that meets a row that is there already (the log wrote it first), the range
 //! is asked for again and goes through a temporary table, as all other ranges do.
 
-use super::applier::{MysqlApplier, guarded};
+use super::applier::MysqlApplier;
 use super::catalog::Unique;
-use super::shape::{Shape, Values};
+use super::shape::Shape;
+use super::stage::{self, Keyed};
 use crate::connection::{quote_name, quote_text};
 use crate::keys;
-use crate::native::in_definition;
 use futures_util::StreamExt;
 use rowferry_api::{BlockStream, Cell, Error, ErrorKind, Key, Range, Replaced, Result, TableSchema, failpoint};
 
@@ -17,9 +17,6 @@ pub(super) fn lock_statement(pipeline: &str, how: &str) -> String {
     format!("SELECT pipeline FROM rowferry.writers WHERE pipeline = {} {how}", quote_text(pipeline))
 }
 
-/// The temporary table of a connection; each connection has its own.
-const STAGE: &str = "rowferry_stage";
-
 pub(super) async fn replace(
     applier: &mut MysqlApplier,
     table: &TableSchema,
@@ -27,11 +24,11 @@ pub(super) async fn replace(
     rows: BlockStream<'_>,
 ) -> Result<Replaced> {
     let shape = applier.shape(table).await?;
-    let is_filled = applier.filled.lock().expect("no code panics while it holds this").contains(&table.name);
+    let is_filled = applier.known.is_filled(&table.name);
     let straight = matches!(range, Range::Native(_)) && !is_filled;
-    let stage = format!("{}.{}", quote_name(&table.name.schema), quote_name(STAGE));
+    let stage = shape.stage("rowferry_stage");
     if !straight {
-        make_stage(applier, &shape, &stage).await?;
+        stage::make(applier, &shape, &stage, Keyed::Yes).await?;
     }
     applier.run("START TRANSACTION").await?;
     let lock = lock_statement(&applier.pipeline, "LOCK IN SHARE MODE");
@@ -43,7 +40,7 @@ pub(super) async fn replace(
             if error.kind() != ErrorKind::Unique {
                 return Err(error);
             }
-            applier.filled.lock().expect("no code panics while it holds this").insert(table.name.clone());
+            applier.known.fill(&table.name);
             let what = format!("write table {}: the range meets rows that are there already", table.name);
             return Err(Error::new(ErrorKind::Transient, what));
         }
@@ -54,23 +51,6 @@ pub(super) async fn replace(
     applier.run("COMMIT").await?;
     failpoint!("mysql.range_committed");
     Ok(replaced)
-}
-
-/// An empty temporary table of the columns that are written, named by their places. Outside of a transaction: servers whose
-/// log counts transactions refuse it inside.
-async fn make_stage(applier: &mut MysqlApplier, shape: &Shape, stage: &str) -> Result<()> {
-    let columns = shape.columns.iter().enumerate().map(|(index, column)| {
-        let (null, default) = if column.is_key { ("NOT NULL", "") } else { ("NULL", " DEFAULT NULL") };
-        let is_timestamp = column.is_key && column.native.starts_with("timestamp");
-        let default = if is_timestamp { " DEFAULT '0000-00-00 00:00:00'" } else { default };
-        format!("c{index} {} {null}{default}", in_definition(&column.native))
-    });
-    let key: Vec<String> = shape.key.iter().map(|index| format!("c{index}")).collect();
-    let columns = columns.chain([format!("PRIMARY KEY ({})", key.join(", "))]).collect::<Vec<_>>().join(", ");
-    // A DELETE over two tables names its table by an alias, which is looked for in the database that is in use.
-    applier.run(&format!("USE {}", shape.database)).await?;
-    applier.run(&format!("DROP TEMPORARY TABLE IF EXISTS {stage}")).await?;
-    applier.run(&format!("CREATE TEMPORARY TABLE {stage} ({columns}) ENGINE = InnoDB")).await
 }
 
 /// Sends blocks as statements of many rows.
@@ -109,9 +89,7 @@ async fn staged(
 ) -> Result<()> {
     // A DELETE that names its table by an alias needs a database that is selected.
     applier.run(&format!("USE {}", shape.database)).await?;
-    let places =
-        |prefix: &str| (0..shape.columns.len()).map(|index| format!("{prefix}c{index}")).collect::<Vec<_>>().join(", ");
-    insert(applier, shape, &format!("INSERT INTO {stage} ({}) VALUES ", places("")), rows, replaced).await?;
+    insert(applier, shape, &stage::insert_head(shape, stage), rows, replaced).await?;
     if !matches!(range, Range::Native(_)) {
         let condition = keys::condition(&shape.localized, range).map_or(String::new(), |text| format!(" AND {text}"));
         let statement = format!(
@@ -126,10 +104,7 @@ async fn staged(
     for unique in shape.others.clone() {
         evict(applier, shape, stage, &unique, replaced).await?;
     }
-    let tail = shape.upsert_tail(Values::Stage);
-    let names = shape.names();
-    let upsert = format!("INSERT INTO {} ({names}) SELECT {} FROM {stage} AS s{tail}", shape.table, places("s."));
-    applier.session.run(&shape.context, upsert).await.map(drop).map_err(|error| guarded(shape, error))
+    stage::upsert_from(applier, shape, stage).await
 }
 
 /// `s.c0 = t.id AND ...`.

@@ -26,6 +26,8 @@ pub(super) struct Session {
     pub(super) server: Server,
     /// The longest statement that the server takes.
     pub(super) max_packet_bytes: usize,
+    /// What a temporary table holds does not go into the server's log.
+    pub(super) stages_aside: bool,
     /// A statement was sent and its end not seen, or the connection is gone.
     broken: bool,
 }
@@ -33,24 +35,27 @@ pub(super) struct Session {
 impl Session {
     pub(super) async fn open(options: &ConnectOptions) -> Result<Self> {
         let (conn, server) = options.connect_for_writing().await?;
-        let mut session = Self { conn, server, max_packet_bytes: 1 << 20, broken: false };
+        let mut session = Self { conn, server, max_packet_bytes: 1 << 20, stages_aside: true, broken: false };
         let context = "set up a session at the target";
         // Deprecated parts of sql_mode bring warnings of their own.
         session.conn.query_drop(SETTINGS).await.map_err(|error| from_mysql(context, error))?;
         let limit: Option<u64> = session.first(context, "SELECT @@max_allowed_packet").await?;
         session.max_packet_bytes = usize::try_from(limit.unwrap_or(1 << 20)).unwrap_or(1 << 30);
-        session.read_committed(context).await?;
+        session.suit_the_log(context).await?;
         Ok(session)
     }
 
-    /// Writers side by side do not lock the gaps between their rows, where the server's log can carry that.
-    async fn read_committed(&mut self, context: &str) -> Result<()> {
+    /// What the server's own log can carry.
+    async fn suit_the_log(&mut self, context: &str) -> Result<()> {
         let format: Option<(String, String)> = self.first(context, "SHOW VARIABLES LIKE 'binlog_format'").await?;
         let logs: Option<(String, String)> = self.first(context, "SHOW VARIABLES LIKE 'log_bin'").await?;
-        let by_statement = format.is_some_and(|(_, value)| value.eq_ignore_ascii_case("STATEMENT"));
-        if by_statement && logs.is_some_and(|(_, value)| value.eq_ignore_ascii_case("ON")) {
+        let logs = logs.is_some_and(|(_, value)| value.eq_ignore_ascii_case("ON"));
+        let format_is = |name: &str| format.as_ref().is_some_and(|(_, value)| value.eq_ignore_ascii_case(name));
+        self.stages_aside = !logs || format_is("ROW");
+        if logs && format_is("STATEMENT") {
             return Ok(());
         }
+        // Writers side by side do not lock the gaps between their rows.
         self.run(context, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.map(drop)
     }
 

@@ -95,6 +95,11 @@ impl Shape {
         self.key.iter().map(|&index| &self.columns[index])
     }
 
+    /// A temporary table beside it, which each connection has for itself.
+    pub(super) fn stage(&self, name: &str) -> String {
+        format!("{}.{}", self.database, quote_name(name))
+    }
+
     pub(super) fn names(&self) -> String {
         self.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
     }

@@ -7,6 +7,7 @@ mod applier;
 mod batches;
 mod forms;
 mod ranges;
+mod turns;
 mod values;
 
 use applier::*;

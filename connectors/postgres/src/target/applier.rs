@@ -10,13 +10,11 @@ use crate::connection::{ConnectOptions, from_pg, quote_table};
 use async_trait::async_trait;
 use futures_util::future::{BoxFuture, join_all};
 use rowferry_api::{
-    Alteration, Applied, Applier, Batch, BlockStream, Created, Error, ErrorKind, Finding, Key, Range, Replaced, Result,
-    Row, Step, TableName, TableRows, TableSchema, failpoint,
+    Alteration, Applied, Applier, Batch, BlockStream, Created, Error, ErrorKind, Finding, Key, KnownTables, Range,
+    Replaced, Result, Row, Staged, Staging, Step, TableName, TableRows, TableSchema, Turns, failpoint,
 };
-pub(super) use stage::Shared;
-use stage::{Staged, Staging};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement};
 
@@ -34,10 +32,13 @@ pub(super) struct PostgresApplier {
     pub(super) client: Client,
     /// Foreign keys and triggers do not act in this session.
     pub(super) replica_role: bool,
-    shared: Arc<Shared>,
-    /// [`Shared::forms`] as it was when the tables were looked up.
+    pub(super) known: Arc<KnownTables>,
+    /// [`KnownTables::forms`] as it was when the tables were looked up.
     forms: u64,
+    turns: Arc<Turns>,
     staging: Staging,
+    /// Temporary tables that hold rows which were brought, needed or not.
+    stages_with_rows: Vec<String>,
     /// A transaction is open.
     open: bool,
     /// Answers no longer come for the statements that they belong to: the connection must not be used again.
@@ -45,15 +46,14 @@ pub(super) struct PostgresApplier {
     tables: HashMap<TableName, Arc<TargetTable>>,
     statements: HashMap<String, Statement>,
     look: Option<Look>,
-    pub(super) filled: Arc<Mutex<HashSet<TableName>>>,
 }
 
 impl PostgresApplier {
     pub(super) async fn open(
         options: ConnectOptions,
         pipeline: &str,
-        filled: Arc<Mutex<HashSet<TableName>>>,
-        shared: Arc<Shared>,
+        known: Arc<KnownTables>,
+        turns: Arc<Turns>,
     ) -> Result<Self> {
         let (client, replica_role) = connect(&options).await?;
         Ok(Self {
@@ -61,15 +61,16 @@ impl PostgresApplier {
             pipeline: pipeline.to_owned(),
             client,
             replica_role,
-            forms: shared.forms(),
-            shared,
+            forms: known.forms(),
+            known,
+            turns,
             staging: Staging::default(),
+            stages_with_rows: Vec::new(),
             open: false,
             spoiled: false,
             tables: HashMap::new(),
             statements: HashMap::new(),
             look: None,
-            filled,
         })
     }
 
@@ -85,8 +86,8 @@ impl PostgresApplier {
         let was_open = std::mem::take(&mut self.open);
         (self.client, self.replica_role) = connect(&self.options).await?;
         self.spoiled = false;
-        self.shared.unlock();
-        self.staging = Staging::default();
+        self.turns.unlock();
+        self.stages_with_rows.clear();
         self.look = None;
         self.forget();
         if was_open {
@@ -186,11 +187,11 @@ impl PostgresApplier {
 
     async fn begin(&mut self) -> Result<()> {
         self.run(&format!("BEGIN{}", self.defer())).await?;
-        if !self.shared.is_locked() {
+        if !self.turns.is_locked() {
             // A range that an earlier process was writing when it ended may still be on its way into the table.
             let statement = format!("SELECT pg_advisory_xact_lock({})", replace::lock_of(&self.pipeline));
             self.run(&statement).await?;
-            self.shared.locked();
+            self.turns.lock();
         }
         failpoint!("postgres.begun");
         Ok(())
@@ -233,7 +234,7 @@ impl PostgresApplier {
 
     async fn move_position(&mut self, position: &str) -> Result<()> {
         let context = |error| from_pg("write the position into the target", error);
-        let mut held = self.shared.held();
+        let mut held = self.turns.held();
         if held.is_none() {
             let row = self
                 .client
@@ -255,7 +256,7 @@ impl PostgresApplier {
         if moved == 1 {
             return Ok(());
         }
-        self.shared.hold(None);
+        self.turns.hold(None);
         Err(Error::position_moved(&self.pipeline))
     }
 
@@ -366,7 +367,7 @@ impl PostgresApplier {
         let committed = self.run("COMMIT").await;
         if committed.is_err() {
             // It may have been done.
-            self.shared.hold(None);
+            self.turns.hold(None);
         }
         match committed {
             Err(error) if was_open => {
@@ -415,7 +416,7 @@ impl Applier for PostgresApplier {
         self.usable().await?;
         self.forget();
         let created = ddl::create(&mut self.client, table).await;
-        self.shared.other_forms();
+        self.known.other_forms();
         created
     }
 
@@ -423,13 +424,15 @@ impl Applier for PostgresApplier {
         self.usable().await?;
         self.forget();
         let altered = ddl::alter(&mut self.client, after, alterations).await;
-        self.shared.other_forms();
+        self.known.other_forms();
         altered
     }
 
     async fn finish(&mut self, table: &TableSchema) -> Result<Vec<Finding>> {
         self.usable().await?;
-        ddl::finish(&self.client, table, self.replica_role).await
+        let finished = ddl::finish(&self.client, table, self.replica_role).await;
+        self.known.other_forms();
+        finished
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<Applied> {
@@ -445,7 +448,7 @@ impl Applier for PostgresApplier {
         self.open = true;
         let result = match (self.steps(batch, was_open).await, &batch.end) {
             (Ok(applied), Some(end)) => self.commit(was_open).await.map(|()| {
-                self.shared.hold(Some(end.as_str()));
+                self.turns.hold(Some(end.as_str()));
                 applied
             }),
             (Ok(applied), None) if was_open => self.run("RELEASE SAVEPOINT rowferry").await.map(|()| applied),
@@ -463,9 +466,9 @@ impl Applier for PostgresApplier {
 
     fn twin(&self) -> Option<BoxFuture<'static, Result<Box<dyn Applier>>>> {
         let (options, pipeline) = (self.options.clone(), self.pipeline.clone());
-        let (filled, shared) = (self.filled.clone(), self.shared.clone());
+        let (known, turns) = (self.known.clone(), self.turns.clone());
         Some(Box::pin(async move {
-            let twin = Self::open(options, &pipeline, filled, shared).await?;
+            let twin = Self::open(options, &pipeline, known, turns).await?;
             Ok(Box::new(twin) as Box<dyn Applier>)
         }))
     }
@@ -483,6 +486,7 @@ impl Applier for PostgresApplier {
 
     async fn replace(&mut self, table: &TableSchema, range: &Range, rows: BlockStream<'_>) -> Result<Replaced> {
         self.usable().await?;
+        self.follow_forms();
         let result = replace::replace(self, table, range, rows).await;
         if result.is_err() {
             self.roll_back("ROLLBACK").await;

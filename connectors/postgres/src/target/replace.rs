@@ -29,12 +29,12 @@ pub(super) async fn replace(
     let shape = applier.shape(table).await?;
     let lock = lock_of(&applier.pipeline);
     applier.run(&format!("BEGIN{}; SELECT pg_advisory_xact_lock_shared({lock})", applier.defer())).await?;
-    let is_filled = applier.filled.lock().expect("no code panics while it holds this").contains(&table.name);
+    let is_filled = applier.known.is_filled(&table.name);
     let replaced = if matches!(range, Range::Native(_)) && !is_filled && shape.takes_copy {
         let mut replaced = Replaced::default();
         match copy(applier, &shape, &shape.table, rows, &mut replaced).await {
             Err(error) if error.kind() == ErrorKind::Unique => {
-                applier.filled.lock().expect("no code panics while it holds this").insert(table.name.clone());
+                applier.known.fill(&table.name);
                 let what = format!("write table {}: the range meets rows that are there already", table.name);
                 return Err(Error::new(ErrorKind::Transient, what));
             }

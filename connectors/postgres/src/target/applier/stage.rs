@@ -5,86 +5,12 @@ use super::{PostgresApplier, STAGE_FROM};
 use crate::connection::quote_name;
 use crate::target::hash_of;
 use crate::target::rows::{Shape, failed, list};
-use rowferry_api::{Batch, Error, ErrorKind, Result, Row, Step, TableName, TableRows};
-use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-/// What appliers that take turns share.
-#[derive(Debug, Default)]
-pub(in crate::target) struct Shared {
-    /// The position that one of them last saw in the target.
-    held: Mutex<Option<String>>,
-    /// Writers of an earlier process have ended.
-    locked: AtomicBool,
-    /// Another number once one of them has made or altered a table: what was looked up before, or meanwhile, may be of an older form.
-    forms: AtomicU64,
-}
-
-impl Shared {
-    pub(super) fn held(&self) -> Option<String> {
-        self.held.lock().expect("no code panics while it holds this").clone()
-    }
-
-    pub(super) fn hold(&self, position: Option<&str>) {
-        *self.held.lock().expect("no code panics while it holds this") = position.map(str::to_owned);
-    }
-
-    pub(super) fn is_locked(&self) -> bool {
-        self.locked.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn locked(&self) {
-        self.locked.store(true, Ordering::Relaxed);
-    }
-
-    /// A connection was lost: what it was doing may still go on.
-    pub(super) fn unlock(&self) {
-        self.locked.store(false, Ordering::Relaxed);
-    }
-
-    pub(super) fn forms(&self) -> u64 {
-        self.forms.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn other_forms(&self) {
-        self.forms.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// The rows of a step, in a temporary table.
-#[derive(Debug)]
-pub(super) struct Staged {
-    pub table: String,
-    pub rows: usize,
-}
-
-/// What is brought for the next batch.
-#[derive(Debug, Default)]
-pub(super) struct Staging {
-    /// By the number of the step.
-    steps: HashMap<usize, Staged>,
-    /// Temporary tables that hold rows, needed or not.
-    tables: Vec<String>,
-}
-
-impl Staging {
-    /// What is there for this batch; nothing of it is there for another one.
-    pub(super) fn take(&mut self, batch: &Batch) -> HashMap<usize, Staged> {
-        let steps = std::mem::take(&mut self.steps);
-        if batch.staged { steps } else { HashMap::new() }
-    }
-
-    /// It may be of an older form of a table.
-    pub(super) fn forget(&mut self) {
-        self.steps.clear();
-    }
-}
+use rowferry_api::{Error, ErrorKind, Result, Row, Staged, Staging, Step};
 
 impl PostgresApplier {
-    /// Forgets what is of an older form of a table, if an applier of the same pipeline has made another.
+    /// Forgets what is of an older form of a table, if another applier has made a newer one.
     pub(super) fn follow_forms(&mut self) {
-        let forms = self.shared.forms();
+        let forms = self.known.forms();
         if forms != self.forms {
             self.forms = forms;
             self.forget();
@@ -98,16 +24,7 @@ impl PostgresApplier {
         }
         self.follow_forms();
         self.staging.forget();
-        let mut tables: HashSet<&TableName> = HashSet::new();
-        let mut large: Vec<(usize, &TableRows)> = Vec::new();
-        for (number, step) in steps.iter().enumerate() {
-            if let Step::Rows(rows) = step
-                && rows.upserts.len() >= STAGE_FROM
-                && tables.insert(&rows.table.name)
-            {
-                large.push((number, rows));
-            }
-        }
+        let large = Staging::worthwhile(steps, STAGE_FROM);
         if large.is_empty() {
             return Ok(false);
         }
@@ -118,9 +35,9 @@ impl PostgresApplier {
             let shape = self.shape(&rows.table).await?;
             let (table, create) = temporary(&shape, "next", "PRESERVE");
             self.run(&create).await?;
-            self.staging.tables.push(table.clone());
+            self.stages_with_rows.push(table.clone());
             self.copy_rows(&shape, &table, &rows.upserts.iter().collect::<Vec<&Row>>()).await?;
-            self.staging.steps.insert(number, Staged { table, rows: rows.upserts.len() });
+            self.staging.put(number, Staged { table, rows: rows.upserts.len() });
         }
         self.run("COMMIT").await?;
         Ok(true)
@@ -128,7 +45,7 @@ impl PostgresApplier {
 
     /// Frees what the batch before last has used.
     async fn empty(&mut self) -> Result<()> {
-        let tables = std::mem::take(&mut self.staging.tables);
+        let tables = std::mem::take(&mut self.stages_with_rows);
         if tables.is_empty() { Ok(()) } else { self.run(&format!("TRUNCATE {}", tables.join(", "))).await }
     }
 
