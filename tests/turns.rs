@@ -100,17 +100,16 @@ async fn blocked_at_mysql<'a>(
     let mut lock = target.client().await;
     lock.query_drop("LOCK TABLES t READ").await.unwrap();
     // A temporary table is counted, and no other session sees it.
-    let made = "SELECT SUM(VARIABLE_VALUE) FROM information_schema.GLOBAL_STATUS \
-                WHERE VARIABLE_NAME IN ('Com_create_table', 'Com_create_temporary_table')";
-    let before = target.value(made).await;
+    let made = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Com_create_table', 'Com_create_temporary_table')";
+    let before = target.query_text(made).await;
     let running = rowferry.spawn(&["run", "--until-caught-up"]);
     let deadline = Instant::now() + PATIENCE;
-    let (waits, brings) = ("Waiting for table%", "INSERT INTO%rowferry_next%");
+    let (waits, brings) = ("Waiting for table%", "%rowferry_next%");
     let blocked = format!(
         "SELECT SUM(STATE LIKE '{waits}') = 1 AND SUM(COALESCE(INFO, '') LIKE '{brings}') = 0 \
          FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()"
     );
-    while target.value(made).await == before || target.value(&blocked).await != "1" {
+    while target.query_text(made).await == before || target.value(&blocked).await != "1" {
         assert!(Instant::now() < deadline, "nothing is staged: {}", running.stderr());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -144,12 +143,21 @@ async fn so_is_one_at_mysql() {
     // The connection that staged is gone when its turn comes.
     let (running, lock) = blocked_at_mysql(&rowferry, &source, &target, 3).await;
     let idle = format!(
-        "SELECT GROUP_CONCAT(ID) FROM information_schema.PROCESSLIST WHERE COMMAND = 'Sleep' AND DB = '{}' \
+        "SELECT COALESCE(GROUP_CONCAT(ID), '-') FROM information_schema.PROCESSLIST WHERE COMMAND = 'Sleep' AND DB = '{}' \
          AND ID NOT IN (CONNECTION_ID(), {})",
         target.name(),
         lock.id()
     );
-    target.execute(&format!("KILL {}", target.value(&idle).await)).await;
+    let deadline = Instant::now() + PATIENCE;
+    let staged_by = loop {
+        let idle = target.value(&idle).await;
+        if idle.parse::<u32>().is_ok() {
+            break idle;
+        }
+        assert!(Instant::now() < deadline, "idle: {idle}: {}", running.stderr());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    target.execute(&format!("KILL {staged_by}")).await;
     drop(lock);
     running.wait_exit().expect_code(0);
     assert_same(&source, Target::Mysql(&target)).await;

@@ -4,7 +4,7 @@ mod errors;
 mod quote;
 mod url;
 
-pub(crate) use errors::{from_mysql, server_code};
+pub(crate) use errors::{from_code, from_mysql, server_code};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder};
 pub(crate) use quote::{quote_name, quote_table, quote_text};

@@ -12,6 +12,7 @@ mod ddl;
 mod finish;
 mod fit;
 mod json;
+mod load;
 mod positions;
 mod reader;
 mod replace;

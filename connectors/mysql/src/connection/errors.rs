@@ -42,13 +42,18 @@ const BROKEN_HINT: &str =
     "Check that the server runs, that host and port are right, and that nothing between blocks the way.";
 
 fn from_server(context: &str, error: &ServerError) -> Error {
-    let (kind, hint) = meaning(error.code);
-    let message = match (kind, error.message.split_once(" for key ")) {
+    from_code(context, error.code, &error.message)
+}
+
+/// What a server's code and message mean, whether it refused or warned.
+pub(crate) fn from_code(context: &str, code: u16, message: &str) -> Error {
+    let (kind, hint) = meaning(code);
+    let message = match (kind, message.split_once(" for key ")) {
         // The server names the values that are there twice.
         (ErrorKind::Unique, Some((_, key))) => format!("another row has the same values under the key {key}"),
-        _ => error.message.clone(),
+        _ => message.to_owned(),
     };
-    let error = Error::new(kind, format!("{context}: {message} ({})", error.code));
+    let error = Error::new(kind, format!("{context}: {message} ({code})"));
     match hint {
         Some(hint) => error.hint(hint),
         None => error,
@@ -66,7 +71,10 @@ fn meaning(code: u16) -> (ErrorKind, Option<&'static str>) {
         }
         1049 => (ErrorKind::Denied, Some("Check the database's name in the URL.")),
         // 1412: a table was altered behind a snapshot.
-        1412 | 1205 | 1213 | 1637 | 1689 | 1317 | 3024 | 1969 | 3572 => (ErrorKind::Transient, None),
+        // 1148, 3948, 4166: lines of fields are not taken any more, which the next connection is told.
+        1148 | 3948 | 4166 | 1412 | 1205 | 1213 | 1637 | 1689 | 1317 | 3024 | 1969 | 3572 => {
+            (ErrorKind::Transient, None)
+        }
         1062 | 1586 | 1761 | 1762 => (ErrorKind::Unique, None),
         1290 | 1836 | 1792 | 4181 => {
             (ErrorKind::Config, Some("The server is read-only: connect to the one that takes writes."))

@@ -46,7 +46,7 @@ impl MysqlApplier {
         turns: Arc<Turns>,
     ) -> Result<Self> {
         Ok(Self {
-            session: Session::open(&options).await?,
+            session: Session::open_for_rows(&options).await?,
             options,
             pipeline: pipeline.to_owned(),
             forms: known.forms(),
@@ -66,7 +66,7 @@ impl MysqlApplier {
             return Ok(());
         }
         let was_open = std::mem::take(&mut self.open);
-        self.session = Session::open(&self.options).await?;
+        self.session = Session::open_for_rows(&self.options).await?;
         self.turns.unlock();
         self.replacing = false;
         self.stages.clear();
@@ -181,10 +181,10 @@ impl MysqlApplier {
             stage::upsert_from(self, &shape, &staged.table).await?;
             upserts = &upserts[staged.rows..];
         }
-        let head = shape.insert_head();
-        let upserted = self.insert(&shape, &head, upserts, &shape.upsert_tail(Values::List)).await;
+        let place = shape.place();
+        let upserted = self.insert(&shape, &place.insert(), upserts, &shape.upsert_tail(Values::List)).await;
         upserted.map_err(|error| guarded(&shape, error))?;
-        self.insert(&shape, &head, &rows.inserts, "").await
+        self.put_new(&shape, &place, &rows.inserts).await
     }
 
     /// Writes rows in statements of many, each with `head` before them; `tail` says what becomes of those that are there.

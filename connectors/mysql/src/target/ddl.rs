@@ -274,7 +274,9 @@ fn default_literal(ty: &str, fill: &str, session: &Session) -> Option<String> {
     let kind = Kind::parse(ty);
     let is_long = matches!(kind, Some(Kind::Text { .. } | Kind::Blob { .. } | Kind::Json | Kind::Geometry));
     let mut literal = Vec::new();
-    Form::of(kind.as_ref(), session.server).put(Cell::Text(fill.as_bytes()), &mut literal).ok()?;
+    Form::of(kind.as_ref(), session.server)
+        .put(super::write::Layout::Literals, Cell::Text(fill.as_bytes()), &mut literal)
+        .ok()?;
     let text = match String::from_utf8(literal) {
         Ok(text) if !text.starts_with("_binary") => text,
         // A definition is text.

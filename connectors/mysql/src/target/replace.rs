@@ -9,7 +9,6 @@ use super::shape::Shape;
 use super::stage::{self, Keyed};
 use crate::connection::{quote_name, quote_text};
 use crate::keys;
-use futures_util::StreamExt;
 use rowferry_api::{BlockStream, Cell, Error, ErrorKind, Key, Range, Replaced, Result, TableSchema, failpoint};
 
 /// Locks the row that a pipeline's writers share and that its next process waits for.
@@ -35,7 +34,7 @@ pub(super) async fn replace(
     let _: Vec<String> = applier.session.query("write to the target", lock).await?;
     let mut replaced = Replaced::default();
     if straight {
-        let inserted = insert(applier, &shape, &shape.insert_head(), rows, &mut replaced).await;
+        let inserted = applier.put_blocks(&shape, &shape.place(), rows, &mut replaced).await;
         if let Err(error) = inserted {
             if error.kind() != ErrorKind::Unique {
                 return Err(error);
@@ -53,32 +52,6 @@ pub(super) async fn replace(
     Ok(replaced)
 }
 
-/// Sends blocks as statements of many rows.
-async fn insert(
-    applier: &mut MysqlApplier,
-    shape: &Shape,
-    head: &str,
-    mut rows: BlockStream<'_>,
-    replaced: &mut Replaced,
-) -> Result<()> {
-    let limit = applier.session.statement_bytes();
-    let (mut statement, mut scratch) = (Vec::new(), Vec::new());
-    while let Some(block) = rows.next().await {
-        let block = block?;
-        replaced.rows += block.rows;
-        replaced.bytes += block.data.len() as u64;
-        for line in block.lines() {
-            // A long row goes by itself.
-            if !statement.is_empty() && statement.len() + line.len() > limit {
-                applier.send(shape, &mut statement, "").await?;
-            }
-            statement.extend_from_slice(if statement.is_empty() { head.as_bytes() } else { b"," });
-            shape.put_line(line, &mut scratch, &mut statement)?;
-        }
-    }
-    applier.send(shape, &mut statement, "").await
-}
-
 async fn staged(
     applier: &mut MysqlApplier,
     shape: &Shape,
@@ -89,7 +62,7 @@ async fn staged(
 ) -> Result<()> {
     // A DELETE that names its table by an alias needs a database that is selected.
     applier.run(&format!("USE {}", shape.database)).await?;
-    insert(applier, shape, &stage::insert_head(shape, stage), rows, replaced).await?;
+    applier.put_blocks(shape, &stage::place(shape, stage), rows, replaced).await?;
     if !matches!(range, Range::Native(_)) {
         let condition = keys::condition(&shape.localized, range).map_or(String::new(), |text| format!(" AND {text}"));
         let statement = format!(

@@ -3,7 +3,9 @@
 //! A warning is an error here: where a server warns it has stored something else than it was given. The few that say
 //! nothing of values are let pass.
 
-use crate::connection::{ConnectOptions, Flavor, Server, from_mysql};
+use crate::connection::{ConnectOptions, Flavor, Server, from_code, from_mysql};
+use bytes::Bytes;
+use futures_util::StreamExt;
 use mysql_async::Conn;
 use mysql_async::prelude::{FromRow, Queryable};
 use rowferry_api::{Error, ErrorKind, Result};
@@ -13,12 +15,21 @@ use rowferry_api::{Error, ErrorKind, Result};
 const SETTINGS: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,\
      NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO', foreign_key_checks = 0, unique_checks = 1";
 
+/// What decides how rows are written.
+const SERVER: &str = "SHOW VARIABLES WHERE Variable_name IN \
+     ('log_bin', 'binlog_format', 'local_infile', 'wsrep_load_data_splitting', 'max_error_count')";
+
+const ASK_FOR_LINES: &str = "LOAD DATA LOCAL INFILE 'rowferry' INTO TABLE rowferry.writers (pipeline)";
+
 /// Statements of rows are this long at most, where the server takes that: longer ones are no faster.
 const STATEMENT_BYTES: usize = 512 << 10;
 
 /// Warnings that say nothing of values: something is there already or gone already, a statement that a log of statements would
 /// not carry, syntax or a character set that will go in later versions, an index that is there twice.
 const HARMLESS: [u16; 12] = [4079, 1007, 1050, 1051, 1592, 1287, 1681, 3719, 3778, 1831, 3135, 3090];
+
+/// Bytes of lines in a packet, where the server takes that.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// A connection that writes.
 pub(super) struct Session {
@@ -28,6 +39,8 @@ pub(super) struct Session {
     pub(super) max_packet_bytes: usize,
     /// What a temporary table holds does not go into the server's log.
     pub(super) stages_aside: bool,
+    /// The server takes lines of fields from us, and logs what became of them.
+    pub(super) takes_lines: bool,
     /// A statement was sent and its end not seen, or the connection is gone.
     broken: bool,
 }
@@ -35,7 +48,8 @@ pub(super) struct Session {
 impl Session {
     pub(super) async fn open(options: &ConnectOptions) -> Result<Self> {
         let (conn, server) = options.connect_for_writing().await?;
-        let mut session = Self { conn, server, max_packet_bytes: 1 << 20, stages_aside: true, broken: false };
+        let mut session =
+            Self { conn, server, max_packet_bytes: 1 << 20, stages_aside: true, takes_lines: false, broken: false };
         let context = "set up a session at the target";
         // Deprecated parts of sql_mode bring warnings of their own.
         session.conn.query_drop(SETTINGS).await.map_err(|error| from_mysql(context, error))?;
@@ -47,16 +61,37 @@ impl Session {
 
     /// What the server's own log can carry.
     async fn suit_the_log(&mut self, context: &str) -> Result<()> {
-        let format: Option<(String, String)> = self.first(context, "SHOW VARIABLES LIKE 'binlog_format'").await?;
-        let logs: Option<(String, String)> = self.first(context, "SHOW VARIABLES LIKE 'log_bin'").await?;
-        let logs = logs.is_some_and(|(_, value)| value.eq_ignore_ascii_case("ON"));
-        let format_is = |name: &str| format.as_ref().is_some_and(|(_, value)| value.eq_ignore_ascii_case(name));
-        self.stages_aside = !logs || format_is("ROW");
-        if logs && format_is("STATEMENT") {
+        let variables: Vec<(String, String)> = self.query(context, SERVER).await?;
+        let is = |name: &str, value: &str| {
+            variables.iter().any(|(is, has)| is.eq_ignore_ascii_case(name) && has.eq_ignore_ascii_case(value))
+        };
+        let logs = is("log_bin", "ON");
+        self.stages_aside = !logs || is("binlog_format", "ROW");
+        // A cluster may commit in the middle of a long one, and a server may not say what it warns of.
+        let holds = !is("wsrep_load_data_splitting", "ON") && !is("max_error_count", "0");
+        self.takes_lines = self.stages_aside && is("local_infile", "ON") && holds;
+        if logs && is("binlog_format", "STATEMENT") {
             return Ok(());
         }
         // Writers side by side do not lock the gaps between their rows.
         self.run(context, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.map(drop)
+    }
+
+    /// Opens one for rows, and asks whether lines are taken all the way, with none of them: what stands between may refuse them.
+    pub(super) async fn open_for_rows(options: &ConnectOptions) -> Result<Self> {
+        let mut session = Self::open(options).await?;
+        if !session.takes_lines {
+            return Ok(session);
+        }
+        let (context, statement) = ("ask whether the target takes lines of fields", ASK_FOR_LINES);
+        if let Err(error) = session.load(context, statement, Vec::new(), 0).await {
+            tracing::debug!(%error, "rows go as lists of literals");
+            if !session.is_usable() {
+                session = Self::open(options).await?;
+            }
+            session.takes_lines = false;
+        }
+        Ok(session)
     }
 
     /// Whether the connection can take another statement.
@@ -81,6 +116,22 @@ impl Session {
             self.refuse_warnings(context).await?;
         }
         Ok(affected)
+    }
+
+    /// Runs a LOAD DATA LOCAL whose file is these lines, so many of them. What the server would have refused elsewhere is a warning here, or
+    /// a row that is left out, so an error too.
+    pub(super) async fn load(&mut self, context: &str, statement: &str, lines: Vec<u8>, rows: u64) -> Result<()> {
+        let (lines, most) = (Bytes::from(lines), PIECE_BYTES.min(self.max_packet_bytes / 2));
+        // Each piece is a packet of its own; where they end means nothing.
+        let pieces =
+            (0..lines.len()).step_by(most).map(move |from| Ok(lines.slice(from..lines.len().min(from + most))));
+        self.conn.set_infile_handler(async move { Ok(futures_util::stream::iter(pieces).boxed()) });
+        let stored = self.run(context, statement).await?;
+        if stored == rows {
+            return Ok(());
+        }
+        let what = format!("{context}: the server has left out {} of {rows} rows", rows.saturating_sub(stored));
+        Err(Error::new(ErrorKind::Unique, what))
     }
 
     /// Runs several statements that are sent as one; returns of each how many rows it wrote.
@@ -140,9 +191,10 @@ impl Session {
     async fn refuse_warnings(&mut self, context: &str) -> Result<()> {
         let warnings: Vec<(String, u16, String)> = self.query(context, "SHOW WARNINGS").await?;
         match warnings.into_iter().find(|(_, code, _)| !HARMLESS.contains(code)) {
-            Some((_, code, message)) => {
-                Err(Error::new(ErrorKind::BadRow, format!("{context}: the server warns: {message} ({code})")))
-            }
+            Some((_, code, message)) => Err(match from_code(context, code, &message) {
+                twice if twice.kind() == ErrorKind::Unique => twice,
+                _ => Error::new(ErrorKind::BadRow, format!("{context}: the server warns: {message} ({code})")),
+            }),
             None => Ok(()),
         }
     }

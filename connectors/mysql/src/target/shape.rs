@@ -1,7 +1,8 @@
 //! How rows of one form of a table are written: which columns the table has, and the parts of statements. Pure.
 
 use super::catalog::{TargetTable, Unique};
-use super::write::Form;
+use super::load::Place;
+use super::write::{Form, Layout};
 use crate::connection::{Server, quote_name};
 use crate::keys;
 use crate::kind::Kind;
@@ -17,6 +18,8 @@ pub(super) struct Written {
     pub(super) native: String,
     form: Form,
     pub(super) is_key: bool,
+    /// NULL would be the present time, in silence.
+    tells_the_time: bool,
 }
 
 /// Where the values of a row come from that was there already.
@@ -49,6 +52,8 @@ pub(super) struct Shape {
     pub(super) localized: TableSchema,
     /// How many cells a row has.
     cells: usize,
+    /// Its rows can be lines of fields.
+    pub(super) has_lines: bool,
     /// The server has an alias for the rows of a list; before, and on MariaDB, VALUES().
     has_alias: bool,
     /// The table's bare name, quoted.
@@ -57,15 +62,18 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) fn new(form: &TableSchema, have: &TargetTable, server: Server) -> Result<Self> {
-        let mut columns = Vec::new();
+        let (mut columns, mut has_lines) = (Vec::new(), true);
         for (place, column) in form.columns.iter().enumerate() {
             let Some(there) = have.column(&column.name).filter(|there| !there.generated) else { continue };
+            let kind = Kind::parse(&there.native);
+            has_lines &= Form::has_fields(kind.as_ref(), server);
             columns.push(Written {
                 place,
                 name: quote_name(&column.name),
                 native: there.native.clone(),
-                form: Form::of(Kind::parse(&there.native).as_ref(), server),
+                form: Form::of(kind.as_ref(), server),
                 is_key: form.key.contains(&place),
+                tells_the_time: there.not_null && matches!(kind, Some(Kind::Timestamp { .. })),
             });
         }
         let at = |place: &usize| columns.iter().position(|column| column.place == *place);
@@ -85,6 +93,7 @@ impl Shape {
             follow_updates: follow_updates.map(|column| quote_name(&column.name)).collect(),
             localized: keys::localized(form, |name| have.column(name).map(|there| there.native.clone())),
             cells: form.columns.len(),
+            has_lines,
             has_alias: server.is_mysql(8, 0) && (server.version > (8, 0, 18)),
             own: quote_name(&form.name.name),
             columns,
@@ -104,9 +113,9 @@ impl Shape {
         self.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// `INSERT INTO t (a, b) VALUES `.
-    pub(super) fn insert_head(&self) -> String {
-        format!("INSERT INTO {} ({}) VALUES ", self.table, self.names())
+    /// Where rows go that are new to the table.
+    pub(super) fn place(&self) -> Place {
+        Place { table: self.table.clone(), columns: self.names() }
     }
 
     /// What follows the rows so that they take the place of those that are there. Where another row stands in the way of
@@ -152,20 +161,35 @@ impl Shape {
 
     /// Appends `(1, 'a')`.
     pub(super) fn put_row(&self, row: &Row, out: &mut Vec<u8>) -> Result<()> {
-        let mut put = Put { shape: self, next: 0, seen: 0, result: Ok(()), out };
-        row.cells().for_each(|cell| put.cell(cell));
-        put.finish()
+        self.put(Layout::Literals, out, |put| row.cells().for_each(|cell| put.cell(cell)))
+    }
+
+    /// Appends a line of fields.
+    pub(super) fn put_fields(&self, row: &Row, out: &mut Vec<u8>) -> Result<()> {
+        self.put(Layout::Fields, out, |put| row.cells().for_each(|cell| put.cell(cell)))
     }
 
     /// Appends the row of a line of COPY text.
     pub(super) fn put_line(&self, line: &[u8], scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<()> {
-        let mut put = Put { shape: self, next: 0, seen: 0, result: Ok(()), out };
-        decode_copy_row(line, scratch, |_, cell| put.cell(cell.map_or(Cell::Null, Cell::Text)));
+        self.put(Layout::Literals, out, |put| put.line(line, scratch))
+    }
+
+    /// Appends a line of fields of a line of COPY text.
+    pub(super) fn put_line_of_fields(&self, line: &[u8], scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<()> {
+        self.put(Layout::Fields, out, |put| put.line(line, scratch))
+    }
+
+    fn put(&self, layout: Layout, out: &mut Vec<u8>, cells: impl FnOnce(&mut Put<'_>)) -> Result<()> {
+        let mut put = Put { shape: self, layout, next: 0, seen: 0, result: Ok(()), out };
+        cells(&mut put);
         put.finish()
     }
 
-    fn put_cell(&self, column: &Written, cell: Cell<'_>, out: &mut Vec<u8>) -> Result<()> {
-        let put = column.form.put(cell, out);
+    fn put_cell(&self, layout: Layout, column: &Written, cell: Cell<'_>, out: &mut Vec<u8>) -> Result<()> {
+        let put = match cell == Cell::Null && column.tells_the_time {
+            true => Err(Error::new(ErrorKind::BadRow, "it is NULL, and the target's column is NOT NULL")),
+            false => column.form.put(layout, cell, out),
+        };
         put.map_err(|error| error.within(format!("{}: column {}", self.context, column.name)))
     }
 
@@ -199,7 +223,7 @@ impl Shape {
                 between(column, out);
             }
             before(column, out);
-            self.put_cell(column, cell, out)?;
+            self.put_cell(Layout::Literals, column, cell, out)?;
         }
         Ok(())
     }
@@ -220,7 +244,7 @@ impl Shape {
             }
             out.extend_from_slice(column.name.as_bytes());
             out.extend_from_slice(b" = ");
-            self.put_cell(column, cell, out)?;
+            self.put_cell(Layout::Literals, column, cell, out)?;
             set.push(place);
         }
         let mut kept = self.kept(|column| set.contains(&column.place));
@@ -238,9 +262,10 @@ impl Shape {
     }
 }
 
-/// A row on its way into a statement.
+/// A row on its way into a statement, or into a line.
 struct Put<'a> {
     shape: &'a Shape,
+    layout: Layout,
     /// The column that is written next.
     next: usize,
     /// Cells that have come.
@@ -254,15 +279,24 @@ impl Put<'_> {
         let place = self.seen;
         self.seen += 1;
         let Some(column) = self.shape.columns.get(self.next).filter(|column| column.place == place) else { return };
-        self.out.push(if self.next == 0 { b'(' } else { b',' });
+        match (self.layout, self.next) {
+            (Layout::Literals, 0) => self.out.push(b'('),
+            (Layout::Literals, _) => self.out.push(b','),
+            (Layout::Fields, 0) => {}
+            (Layout::Fields, _) => self.out.push(b'\t'),
+        }
         self.next += 1;
         if self.result.is_ok() {
-            self.result = self.shape.put_cell(column, cell, self.out);
+            self.result = self.shape.put_cell(self.layout, column, cell, self.out);
         }
     }
 
+    fn line(&mut self, line: &[u8], scratch: &mut Vec<u8>) {
+        decode_copy_row(line, scratch, |_, cell| self.cell(cell.map_or(Cell::Null, Cell::Text)));
+    }
+
     fn finish(self) -> Result<()> {
-        self.out.push(b')');
+        self.out.push(if self.layout == Layout::Literals { b')' } else { b'\n' });
         if self.seen != self.shape.cells {
             let (seen, cells) = (self.seen, self.shape.cells);
             let what = format!("{}: a row has {seen} cells, not {cells}", self.shape.context);

@@ -2,6 +2,7 @@
 //! turns brings while the other writes the batch before.
 
 use super::applier::{MysqlApplier, guarded};
+use super::load::Place;
 use super::shape::{Shape, Values};
 use crate::native::in_definition;
 use rowferry_api::{Error, ErrorKind, Result, Staged, Staging, Step};
@@ -9,7 +10,7 @@ use rowferry_api::{Error, ErrorKind, Result, Staged, Staging, Step};
 /// Rows from which bringing them ahead pays.
 const STAGE_FROM: usize = 1_000;
 
-/// Whether a temporary table finds its rows by their key.
+/// Whether a temporary table finds its rows by their key, or keeps them as they came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keyed {
     Yes,
@@ -26,27 +27,31 @@ pub(super) async fn make(applier: &mut MysqlApplier, shape: &Shape, stage: &str,
         format!("c{index} {} {null}{default}", in_definition(&column.native))
     });
     let key: Vec<String> = shape.key.iter().map(|index| format!("c{index}")).collect();
-    let key = (keyed == Keyed::Yes).then(|| format!("PRIMARY KEY ({})", key.join(", ")));
-    let columns = columns.chain(key).collect::<Vec<_>>().join(", ");
+    let key = match keyed {
+        Keyed::Yes => format!("PRIMARY KEY ({})", key.join(", ")),
+        // A server may ask for a key of every table.
+        Keyed::No => "n bigint AUTO_INCREMENT PRIMARY KEY".into(),
+    };
+    let columns = columns.chain([key]).collect::<Vec<_>>().join(", ");
     // A DELETE over two tables names its table by an alias, which is looked for in the database that is in use.
     applier.run(&format!("USE {}", shape.database)).await?;
     applier.run(&format!("DROP TEMPORARY TABLE IF EXISTS {stage}")).await?;
     applier.run(&format!("CREATE TEMPORARY TABLE {stage} ({columns}) ENGINE = InnoDB")).await
 }
 
-/// `INSERT INTO stage (c0, c1) VALUES `.
-pub(super) fn insert_head(shape: &Shape, stage: &str) -> String {
-    format!("INSERT INTO {stage} ({}) VALUES ", places(shape, ""))
+/// Where its rows go.
+pub(super) fn place(shape: &Shape, stage: &str) -> Place {
+    Place { table: stage.to_owned(), columns: names(shape, "") }
 }
 
 /// Writes all rows of a temporary table into the table.
 pub(super) async fn upsert_from(applier: &mut MysqlApplier, shape: &Shape, stage: &str) -> Result<()> {
-    let (names, places, tail) = (shape.names(), places(shape, "s."), shape.upsert_tail(Values::Stage));
-    let upsert = format!("INSERT INTO {} ({names}) SELECT {places} FROM {stage} AS s{tail}", shape.table);
+    let (columns, staged, tail) = (shape.names(), names(shape, "s."), shape.upsert_tail(Values::Stage));
+    let upsert = format!("INSERT INTO {} ({columns}) SELECT {staged} FROM {stage} AS s{tail}", shape.table);
     applier.session.run(&shape.context, upsert).await.map(drop).map_err(|error| guarded(shape, error))
 }
 
-fn places(shape: &Shape, prefix: &str) -> String {
+fn names(shape: &Shape, prefix: &str) -> String {
     (0..shape.columns.len()).map(|index| format!("{prefix}c{index}")).collect::<Vec<_>>().join(", ")
 }
 
@@ -62,9 +67,11 @@ impl MysqlApplier {
         for (number, rows) in &large {
             let shape = self.shape(&rows.table).await?;
             let table = shape.stage(&format!("rowferry_next_{number}"));
-            make(self, &shape, &table, Keyed::No).await?;
+            // No row is refused yet.
+            let made = make(self, &shape, &table, Keyed::No).await;
+            made.map_err(|error| Error::new(ErrorKind::Schema, error.to_string()))?;
             self.stages.push(table.clone());
-            self.insert(&shape, &insert_head(&shape, &table), &rows.upserts, "").await?;
+            self.put_new(&shape, &place(&shape, &table), &rows.upserts).await?;
             self.staging.put(*number, Staged { table, rows: rows.upserts.len() });
         }
         Ok(!large.is_empty())

@@ -1,4 +1,4 @@
-//! Cells as literals of SQL, by what the target's column is. Pure.
+//! Cells as literals of SQL or as fields of lines, by what the target's column is. Pure.
 //!
 //! Numbers stand as they are, so that an index over them serves; text and bytes are quoted. What the server would take for
 //! something else (a date with `BC` behind it) is refused here.
@@ -29,7 +29,53 @@ pub(super) enum Form {
     Moment,
 }
 
+/// What cells stand in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// A list of values in a statement.
+    Literals,
+    /// A line of what LOAD DATA reads: tabs between fields, a newline behind them.
+    Fields,
+}
+
+impl Layout {
+    fn put_null(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(if self == Self::Literals { b"NULL" } else { b"\\N" });
+    }
+
+    fn put_string(self, text: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Self::Literals => put_quoted(b"", text, out),
+            Self::Fields => put_escaped(text, out),
+        }
+    }
+}
+
 impl Form {
+    /// Whether its fields come to what its literals come to. Numbers that the server would take for characters do not, nor do
+    /// bytes beside text, nor documents whose decimals are marked.
+    pub(super) fn has_fields(kind: Option<&Kind>, server: Server) -> bool {
+        match kind {
+            Some(Kind::Json) => server.flavor == Flavor::Mariadb,
+            Some(
+                Kind::Int { .. }
+                | Kind::Decimal { .. }
+                | Kind::Float
+                | Kind::Double
+                | Kind::Char { .. }
+                | Kind::Varchar { .. }
+                | Kind::Text { .. }
+                | Kind::Enum { .. }
+                | Kind::Set { .. }
+                | Kind::Date
+                | Kind::Time { .. }
+                | Kind::Datetime { .. }
+                | Kind::Timestamp { .. },
+            ) => true,
+            _ => false,
+        }
+    }
+
     /// How cells go into a column of this kind; `None` is one that nothing is known of.
     pub(super) fn of(kind: Option<&Kind>, server: Server) -> Self {
         match kind {
@@ -48,15 +94,18 @@ impl Form {
         }
     }
 
-    /// Appends a cell as a literal. An unchanged one has none.
-    pub(super) fn put(self, cell: Cell<'_>, out: &mut Vec<u8>) -> Result<()> {
+    /// Appends a cell. An unchanged one has no form.
+    pub(super) fn put(self, layout: Layout, cell: Cell<'_>, out: &mut Vec<u8>) -> Result<()> {
         let text = match cell {
             Cell::Null => {
-                out.extend_from_slice(b"NULL");
+                layout.put_null(out);
                 return Ok(());
             }
             Cell::Unchanged => {
                 return Err(Error::new(ErrorKind::Protocol, "a cell that is not known is to be written"));
+            }
+            Cell::Raw(_) if layout == Layout::Fields => {
+                return Err(Error::new(ErrorKind::BadRow, "bytes do not go into a field"));
             }
             Cell::Raw(bytes) => {
                 put_quoted(b"_binary", bytes, out);
@@ -64,11 +113,11 @@ impl Form {
             }
             Cell::Text(text) => text,
         };
-        self.put_text(text, out).ok_or_else(|| self.refusal(text))
+        self.put_text(layout, text, out).ok_or_else(|| self.refusal(text))
     }
 
     /// `None` if the text is not of the form.
-    fn put_text(self, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    fn put_text(self, layout: Layout, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
         match self {
             Self::Number => match text {
                 b"t" => out.push(b'1'),
@@ -77,17 +126,17 @@ impl Form {
                 _ => return None,
             },
             // The server reads digits as a double before it rounds them to a float: those of the double are exact.
-            Self::Float => put_float(f64::from(parse::<f32>(text)?), out)?,
-            Self::Double => put_float(parse::<f64>(text)?, out)?,
+            Self::Float => put_float(layout, f64::from(parse::<f32>(text)?), out)?,
+            Self::Double => put_float(layout, parse::<f64>(text)?, out)?,
             Self::Bits => {
                 let bits = u64::from_str_radix(std::str::from_utf8(text).ok()?, 2).ok()?;
                 out.extend_from_slice(bits.to_string().as_bytes());
             }
-            Self::Text => put_quoted(b"", std::str::from_utf8(text).ok()?.as_bytes(), out),
+            Self::Text => layout.put_string(std::str::from_utf8(text).ok()?.as_bytes(), out),
             Self::Json => put_json(std::str::from_utf8(text).ok()?.as_bytes(), out),
             Self::Bytes => put_quoted(b"_binary", &unhex(text)?, out),
-            Self::Date => put_quoted(b"", Some(text).filter(|text| is_date(text))?, out),
-            Self::Time => put_quoted(b"", Some(text).filter(|text| is_time(text))?, out),
+            Self::Date => layout.put_string(Some(text).filter(|text| is_date(text))?, out),
+            Self::Time => layout.put_string(Some(text).filter(|text| is_time(text))?, out),
             Self::Moment => {
                 let text = text.strip_suffix(b"+00").unwrap_or(text);
                 let (date, time) = text.split_at_checked(10)?;
@@ -95,7 +144,7 @@ impl Form {
                 if !is_date(date) || !is_time(time) {
                     return None;
                 }
-                put_quoted(b"", text, out);
+                layout.put_string(text, out);
             }
         }
         Some(())
@@ -125,13 +174,13 @@ fn parse<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
 }
 
 /// With an exponent it is no exact decimal.
-fn put_float(number: f64, out: &mut Vec<u8>) -> Option<()> {
+fn put_float(layout: Layout, number: f64, out: &mut Vec<u8>) -> Option<()> {
     if !number.is_finite() {
         return None;
     }
     if number == 0.0 && number.is_sign_negative() {
         // A zero whose sign is an operator loses it.
-        out.extend_from_slice(b"'-0'");
+        layout.put_string(b"-0", out);
         return Some(());
     }
     // Writing into memory does not fail.
@@ -175,13 +224,24 @@ pub(super) fn put_quoted(introducer: &[u8], text: &[u8], out: &mut Vec<u8>) {
     out.push(b'\'');
 }
 
+/// Appends text as a field, whatever is in it.
+fn put_escaped(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(at) = memchr::memchr3(b'\\', b'\t', b'\n', rest) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(&[b'\\', rest[at]]);
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn literal(form: Form, cell: Cell<'_>) -> Option<String> {
         let mut out = Vec::new();
-        form.put(cell, &mut out).ok()?;
+        form.put(Layout::Literals, cell, &mut out).ok()?;
         Some(String::from_utf8(out).unwrap())
     }
 
@@ -214,5 +274,27 @@ mod tests {
         }
         assert_eq!(literal(Form::Text, Cell::Null).as_deref(), Some("NULL"));
         assert_eq!(literal(Form::Text, Cell::Text(b"\xff")), None);
+    }
+
+    #[test]
+    fn cells_are_fields() {
+        let field = |form: Form, cell| {
+            let mut out = Vec::new();
+            form.put(Layout::Fields, cell, &mut out).ok().map(|()| String::from_utf8(out).unwrap())
+        };
+        let cases: &[(Form, &str, Option<&str>)] = &[
+            (Form::Number, "t", Some("1")),
+            (Form::Number, "1\t2", None),
+            (Form::Double, "-0", Some("-0")),
+            (Form::Text, "a\tb\nc\\N 'q'\r", Some("a\\\tb\\\nc\\\\N 'q'\r")),
+            (Form::Text, "", Some("")),
+            (Form::Date, "0000-00-00", Some("0000-00-00")),
+            (Form::Moment, "2024-01-02 03:04:05.5+00", Some("2024-01-02 03:04:05.5")),
+        ];
+        for (form, text, expected) in cases {
+            assert_eq!(field(*form, Cell::Text(text.as_bytes())).as_deref(), *expected, "{text}");
+        }
+        assert_eq!(field(Form::Text, Cell::Null).as_deref(), Some("\\N"));
+        assert_eq!(field(Form::Text, Cell::Raw(b"x")), None);
     }
 }

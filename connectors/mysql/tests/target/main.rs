@@ -6,6 +6,7 @@
 mod applier;
 mod batches;
 mod forms;
+mod load;
 mod ranges;
 mod turns;
 mod values;
