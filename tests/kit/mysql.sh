@@ -5,7 +5,8 @@
 #   start_mysql [OPTION]...       sets MYSQL_URL (root, no database)
 #   stop_mysql
 #
-# The server is the test kit's, so it ends with the script, however that ends.
+# The server is the test kit's, so it ends with the script, however that ends. Its program is one that
+# `cargo test --workspace --no-run` has built.
 
 need_mariadb() {
     [ -z "${ROWFERRY_MYSQL_HOME:-}" ] || return 0
@@ -19,11 +20,11 @@ need_mariadb() {
 }
 
 start_mysql() {
-    local said
-    cargo build -q --locked -p rowferry-testkit --bin rowferry-test-mysql || return 1
+    local said program=${CARGO_TARGET_DIR:-target}/debug/rowferry-test-mysql
+    [ -x "$program" ] || { echo "error: no $program: cargo test --workspace --no-run" >&2; return 1; }
     said=$(mktemp)
     # It serves until this pipe ends.
-    exec {MYSQL_PIPE}> >(exec cargo run -q --locked -p rowferry-testkit --bin rowferry-test-mysql -- "$@" >"$said" 2>&1)
+    exec {MYSQL_PIPE}> >(exec "$program" "$@" >"$said" 2>&1)
     MYSQL_PID=$!
     until MYSQL_URL=$(grep -m 1 '^mysql://' "$said"); do
         if ! kill -0 "$MYSQL_PID" 2>/dev/null; then
