@@ -13,6 +13,23 @@ const BINARY: &str = env!("CARGO_BIN_EXE_rowferry");
 const ROWS: u32 = 12_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A source of one table.
+async fn filled() -> Database {
+    let source = Postgres::shared().create_database("turns_from");
+    let rows = format!("SELECT g, repeat('x', 300), 0 FROM generate_series(1, {ROWS}) g");
+    source.execute(&format!("CREATE TABLE t (id int PRIMARY KEY, v text, n int); INSERT INTO t {rows}")).await;
+    source
+}
+
+/// Waits until it is so.
+async fn until(what: &str, running: &Running<'_>, is_so: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "{what}: {}", running.stderr());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Several batches of 2 MiB each: all rows, 500 a transaction, some deleted and some inserted again.
 async fn change(source: &Database, round: u32) {
     let from = "i * 500 + 1 AND i * 500 + 500";
@@ -41,27 +58,16 @@ async fn blocked<'a>(
     let lock = target.client().await;
     lock.batch_execute("BEGIN; LOCK TABLE t IN SHARE MODE").await.unwrap();
     let running = rowferry.spawn(&["run", "--until-caught-up"]);
-    wait_staged(target, &running).await;
-    (running, lock)
-}
-
-/// Waits until the rows of a batch are in a temporary table while the batch before it waits for the table's lock.
-async fn wait_staged(target: &Database, running: &Running<'_>) {
-    let deadline = Instant::now() + PATIENCE;
+    // The rows of a batch are in a temporary table while the batch before it waits for the table's lock.
     let staged = "SELECT EXISTS (SELECT FROM pg_class WHERE relname LIKE 'rowferry\\_next\\_%') \
                   AND EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 't'::regclass)";
-    while target.value(staged).await != "t" {
-        assert!(Instant::now() < deadline, "nothing is staged: {}", running.stderr());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("nothing is staged", &running, async || target.value(staged).await == "t").await;
+    (running, lock)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_was_brought_ahead_is_applied_once_and_in_its_place() {
-    let server = Postgres::shared();
-    let (source, target) = (server.create_database("turns_from"), server.create_database("turns_into"));
-    let rows = format!("SELECT g, repeat('x', 300), 0 FROM generate_series(1, {ROWS}) g");
-    source.execute(&format!("CREATE TABLE t (id int PRIMARY KEY, v text, n int); INSERT INTO t {rows}")).await;
+    let (source, target) = (filled().await, Postgres::shared().create_database("turns_into"));
     let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, &config::postgres(&target), "memory = \"8MiB\""));
     rowferry.run_until_caught_up();
 
@@ -103,25 +109,19 @@ async fn blocked_at_mysql<'a>(
     let made = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Com_create_table', 'Com_create_temporary_table')";
     let before = target.query_text(made).await;
     let running = rowferry.spawn(&["run", "--until-caught-up"]);
-    let deadline = Instant::now() + PATIENCE;
     let (waits, brings) = ("Waiting for table%", "%rowferry_next%");
     let blocked = format!(
         "SELECT SUM(STATE LIKE '{waits}') = 1 AND SUM(COALESCE(INFO, '') LIKE '{brings}') = 0 \
          FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()"
     );
-    while target.query_text(made).await == before || target.value(&blocked).await != "1" {
-        assert!(Instant::now() < deadline, "nothing is staged: {}", running.stderr());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let is_staged = async || target.query_text(made).await != before && target.value(&blocked).await == "1";
+    until("nothing is staged", &running, is_staged).await;
     (running, lock)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_is_one_at_mysql() {
-    let (source, target) =
-        (Postgres::shared().create_database("turns_from"), Mysql::shared().create_database("turns_into"));
-    let rows = format!("SELECT g, repeat('x', 300), 0 FROM generate_series(1, {ROWS}) g");
-    source.execute(&format!("CREATE TABLE t (id int PRIMARY KEY, v text, n int); INSERT INTO t {rows}")).await;
+async fn a_batch_that_was_brought_ahead_at_mysql_is_too() {
+    let (source, target) = (filled().await, Mysql::shared().create_database("turns_into"));
     let into = format!("{{ kind = \"mysql\", url = \"{}\" }}", target.url());
     let rowferry = Rowferry::new(BINARY, &config::pipeline(&source, &into, "memory = \"8MiB\""));
     rowferry.run_until_caught_up();
@@ -142,22 +142,18 @@ async fn so_is_one_at_mysql() {
 
     // The connection that staged is gone when its turn comes.
     let (running, lock) = blocked_at_mysql(&rowferry, &source, &target, 3).await;
-    let idle = format!(
-        "SELECT COALESCE(GROUP_CONCAT(ID), '-') FROM information_schema.PROCESSLIST WHERE COMMAND = 'Sleep' AND DB = '{}' \
-         AND ID NOT IN (CONNECTION_ID(), {})",
+    let kill = format!(
+        "SELECT CONCAT('KILL ', GROUP_CONCAT(ID SEPARATOR ' and ')) FROM information_schema.PROCESSLIST \
+         WHERE COMMAND = 'Sleep' AND DB = '{}' AND ID NOT IN (CONNECTION_ID(), {})",
         target.name(),
         lock.id()
     );
-    let deadline = Instant::now() + PATIENCE;
-    let staged_by = loop {
-        let idle = target.value(&idle).await;
-        if idle.parse::<u32>().is_ok() {
-            break idle;
-        }
-        assert!(Instant::now() < deadline, "idle: {idle}: {}", running.stderr());
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    // While it brings rows it is not idle.
+    let is_killed = async || match target.query_text(&kill).await.remove(0).remove(0) {
+        Some(kill) => target.try_execute(&kill).await.is_ok(),
+        None => false,
     };
-    target.execute(&format!("KILL {staged_by}")).await;
+    until("the connection that staged is not idle", &running, is_killed).await;
     drop(lock);
     running.wait_exit().expect_code(0);
     assert_same(&source, Target::Mysql(&target)).await;

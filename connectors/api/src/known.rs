@@ -23,10 +23,15 @@ impl KnownTables {
         self.filled.lock().expect("no code panics while it holds this").insert(table.clone());
     }
 
-    /// Another number once an applier has made or altered a table or its indexes: what was looked up before, or meanwhile, may
-    /// be of an older form.
+    /// Another number once an applier has made or altered a table or its indexes.
     pub fn forms(&self) -> u64 {
         self.forms.load(Ordering::Relaxed)
+    }
+
+    /// Whether what was looked up at the number `seen`, or since, may be of an older form; `seen` is the present number then.
+    pub fn has_changed(&self, seen: &mut u64) -> bool {
+        let forms = self.forms();
+        std::mem::replace(seen, forms) != forms
     }
 
     /// One of them has.

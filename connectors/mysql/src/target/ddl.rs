@@ -5,7 +5,7 @@ use super::catalog::{TargetTable, definition, has_database, look};
 use super::fit;
 use super::session::Session;
 use super::types::{Spare, type_in};
-use super::write::Form;
+use super::write::{Form, Layout};
 use crate::connection::{quote_name, quote_table, quote_text};
 use crate::kind::Kind;
 use crate::native::in_definition;
@@ -274,9 +274,7 @@ fn default_literal(ty: &str, fill: &str, session: &Session) -> Option<String> {
     let kind = Kind::parse(ty);
     let is_long = matches!(kind, Some(Kind::Text { .. } | Kind::Blob { .. } | Kind::Json | Kind::Geometry));
     let mut literal = Vec::new();
-    Form::of(kind.as_ref(), session.server)
-        .put(super::write::Layout::Literals, Cell::Text(fill.as_bytes()), &mut literal)
-        .ok()?;
+    Form::of(kind.as_ref(), session.server).put(Layout::Literals, Cell::Text(fill.as_bytes()), &mut literal).ok()?;
     let text = match String::from_utf8(literal) {
         Ok(text) if !text.starts_with("_binary") => text,
         // A definition is text.

@@ -217,3 +217,31 @@ async fn packets_are_no_longer_than_the_server_takes() {
     replace(&mut applier, &t, &Range::Whole, &rows[..250]).await;
     assert_eq!(ferry.rows(sum).await, ["250 31125 250 250"]);
 }
+
+/// Whether a server takes lines is asked once a connection, and it may not any more.
+#[tokio::test]
+async fn lines_that_are_not_taken_any_more_are_tried_again_without() {
+    let server = Mysql::start(&[]);
+    let ferry = Ferry { source: server.create_database("from"), target: server.create_database("into") };
+    let table = "CREATE TABLE t (id int PRIMARY KEY, v varchar(9))";
+    ferry.source.execute(table).await;
+    ferry.target.execute(table).await;
+    let (t, mut applier) = (ferry.form("t").await, ferry.applier().await);
+    let rows: Vec<String> = (0..2000).map(|id| format!("{id} v{id}")).collect();
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    server.execute("SET GLOBAL local_infile = 0").await;
+    let error = apply(&mut applier, vec![inserts(&t, &rows)], Some("1")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transient, "{error}");
+    let sum = "SELECT COUNT(*), SUM(id), SUM(v = CONCAT('v', id)) FROM t";
+    assert_eq!(ferry.rows(sum).await, ["0 - -"]);
+
+    // And a server may ask for a key of every table: which of the two, goes by its kind.
+    for setting in ["sql_require_primary_key", "innodb_force_primary_key"] {
+        let _ = ferry.target.try_execute(&format!("SET GLOBAL {setting} = 1")).await;
+    }
+    let mut applier = ferry.target().open_applier(ferry.target.name()).await.unwrap();
+    let steps = vec![upserts(&t, &rows)];
+    assert!(applier.stage(&steps).await.unwrap());
+    applier.apply(&Batch { steps, end: Some(Position::new("1")), staged: true }).await.unwrap();
+    assert_eq!(ferry.rows(sum).await, ["2000 1999000 2000"]);
+}

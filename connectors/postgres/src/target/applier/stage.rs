@@ -10,9 +10,7 @@ use rowferry_api::{Error, ErrorKind, Result, Row, Staged, Staging, Step};
 impl PostgresApplier {
     /// Forgets what is of an older form of a table, if another applier has made a newer one.
     pub(super) fn follow_forms(&mut self) {
-        let forms = self.known.forms();
-        if forms != self.forms {
-            self.forms = forms;
+        if self.known.has_changed(&mut self.forms) {
             self.forget();
         }
     }
