@@ -46,20 +46,33 @@ async fn a_failover_by_gtid_goes_on_at_the_other_server() {
     let rowferry = Rowferry::new(BINARY, &config(&source, &into_postgres(&copy)));
     rowferry.run_until_caught_up();
     let copied = rows_copied(&rowferry);
+    // Prepared at the first server, committed at the second one.
+    let is_logged_when_prepared = first.flavor().is_mariadb() || first.flavor().version() >= (5, 7);
+    if is_logged_when_prepared {
+        let prepare = "XA START 'moves'; INSERT INTO t VALUES (4, 'prepared'); XA END 'moves'; XA PREPARE 'moves'";
+        source.execute(prepare).await;
+        rowferry.run_until_caught_up();
+    }
     source.execute("INSERT INTO t VALUES (3, 'unread')").await;
     let replica = wait_for_rows(&second, source.name(), 3).await;
     first.stop();
     let stop = if has_new_words(&second) { "STOP REPLICA" } else { "STOP SLAVE" };
     replica.execute(&format!("{stop}; SET GLOBAL read_only = 0")).await;
     replica.execute(&format!("UPDATE `{}`.t SET v = 'deux' WHERE id = 2", source.name())).await;
+    let commit = if is_logged_when_prepared { "XA COMMIT 'moves'".into() } else { insert_fourth(source.name()) };
+    replica.execute(&commit).await;
     rowferry.set_config(&config_at(&second.url(source.name()), source.name(), &into_postgres(&copy)));
     rowferry.run_until_caught_up();
     let name = source.name();
     let rows = copy.query_text(&format!("SELECT id, v FROM {name}.t ORDER BY id")).await;
     let rows: Vec<String> =
         rows.into_iter().map(|row| row.into_iter().flatten().collect::<Vec<_>>().join(" ")).collect();
-    assert_eq!(rows, ["1 one", "2 deux", "3 unread"]);
+    assert_eq!(rows, ["1 one", "2 deux", "3 unread", "4 prepared"]);
     assert_eq!(rows_copied(&rowferry), copied, "nothing is copied again");
+}
+
+fn insert_fourth(database: &str) -> String {
+    format!("INSERT INTO `{database}`.t VALUES (4, 'prepared')")
 }
 
 /// MySQL from 8.4 on has no other words for a replica.

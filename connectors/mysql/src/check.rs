@@ -4,6 +4,7 @@ mod tables;
 
 use crate::catalog::{Which, query_text};
 use crate::connection::{Flavor, Server};
+use crate::prepared;
 use crate::status::{self, Origin, Retention, variable};
 use crate::zero_dates::ZeroDates;
 use mysql_async::Conn;
@@ -27,6 +28,7 @@ pub(crate) async fn check(
     findings.extend(log(conn, server, origin).await?);
     findings.extend(retention(conn, server).await?);
     findings.extend(rights(conn, server).await?);
+    findings.extend(prepared_transactions(conn).await?);
     findings.extend(server_ids(conn, server, server_id).await?);
     findings.extend(packet_size(conn).await?);
     findings.push(sql_mode(conn, zero_dates, tables).await?);
@@ -165,6 +167,22 @@ async fn rights(conn: &mut Conn, server: Server) -> Result<Vec<Finding>> {
         );
     }
     Ok(findings)
+}
+
+/// What is prepared when a copy begins is in no table yet, and in no log after it.
+async fn prepared_transactions(conn: &mut Conn) -> Result<Option<Finding>> {
+    if !prepared::have_been_prepared(conn).await? {
+        return Ok(None);
+    }
+    let subject = "source XA transactions";
+    Ok(Some(match prepared::names(conn).await? {
+        Some(_) => Finding::ok(subject, "a start waits for those that are prepared"),
+        None => Finding::warning(
+            subject,
+            "our user may not see which are prepared: one that is when the copy begins stops the pipeline once it is committed",
+            Some("GRANT XA_RECOVER_ADMIN ON *.* TO our user;".into()),
+        ),
+    }))
 }
 
 /// Two replicas with one number end each other's streams.

@@ -15,6 +15,7 @@ mod kind;
 mod log_reader;
 mod native;
 mod position;
+mod prepared;
 mod shared;
 mod source;
 mod statements;

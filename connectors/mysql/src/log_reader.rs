@@ -5,26 +5,28 @@
 mod ddl;
 mod derive;
 mod dump;
+mod feed;
 mod forms;
 mod tables;
 mod transaction;
 mod versions;
+mod xa;
 
-use crate::binlog::{Decoder, Header, LogEvent, PayloadEvents};
+use crate::binlog::{Header, LogEvent};
 use crate::connection::{ConnectOptions, Flavor, Server};
-use crate::position::LogPosition;
+use crate::position::{LogPosition, ResumePoint};
 use crate::shared::Shared;
-use crate::source::log_error;
 use crate::status::{self, Origin};
 use crate::zero_dates::ZeroDates;
 use async_trait::async_trait;
-use dump::{Dump, Inner};
+use feed::{Access, Fed, Feed};
 use futures_util::FutureExt;
 use rowferry_api::{Error, ErrorKind, Event, LogReader, Position, Result, TableName, TableSchema};
 use std::sync::Arc;
 use tables::{Answer, Question, Tables};
 use tokio::task::JoinHandle;
 use transaction::Transaction;
+use xa::{Prepared, Replay};
 
 /// A call of `next` stops appending at about this size.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -41,9 +43,8 @@ pub(crate) struct Place {
 
 /// A server's log from a position on.
 pub(crate) struct MysqlLogReader {
-    context: String,
-    dump: Dump,
-    decoder: Decoder,
+    access: Access,
+    feed: Feed,
     /// Away while they are asked for something that the server has to be asked for.
     tables: Option<Tables>,
     asking: Option<Asking>,
@@ -57,9 +58,11 @@ pub(crate) struct MysqlLogReader {
     file: String,
     offset: u64,
     transaction: Option<Transaction>,
-    payload: Option<PayloadEvents>,
+    prepared: Prepared,
+    /// Rows that a transaction brings which prepared them before, and the event that ends it.
+    replay: Option<(Replay, Header)>,
     /// An event that is being taken; kept until it is done, so that a dropped call loses nothing.
-    current: Option<(Header, LogEvent, bool)>,
+    current: Option<Fed>,
     /// Those of the tables that `current` takes away that the catalog has all the same.
     there: Vec<TableName>,
     /// Transactions since the last position that was told.
@@ -79,7 +82,7 @@ impl MysqlLogReader {
         let context = format!("read the log of {}", connect.describe());
         let (mut conn, server) = connect.connect().await?;
         let origin = status::origin(&mut conn, server).await?;
-        let start = start(server, &origin, from)?;
+        let ResumePoint { at: start, prepared, settled } = start(server, &origin, from)?;
         let clock_ahead_us = dump::clock_ahead_us(&mut conn).await?;
         // What was applied before may still not be visible.
         let is_known = start.server == origin.server || (server.flavor == Flavor::Mysql && start.gtids.is_some());
@@ -88,22 +91,23 @@ impl MysqlLogReader {
             false => shared.received.forget(),
         }
         let tables = Tables::open(conn, server, connect.clone(), shared.clone(), zero_dates, tables, followed).await?;
-        let (conn, _) = connect.connect_without_database().await?;
-        let dump = Dump::open(conn, server, server_id, &start).await.map_err(|error| log_error(&context, error))?;
+        let access = Access { context, connect, server_id };
+        let feed = access.open(&start).await?;
+        let position = LogPosition { server: origin.server, ..start.clone() };
         Ok(Self {
-            context,
-            dump,
-            decoder: Decoder::new(server.flavor),
+            access,
+            feed,
             tables: Some(tables),
             asking: None,
             shared,
             server,
             file: start.file.clone(),
             offset: start.offset,
-            is_elsewhere: start.server != origin.server,
-            position: LogPosition { server: origin.server, ..start },
+            is_elsewhere: start.server != position.server,
+            prepared: ResumePoint { at: start, prepared, settled }.into(),
+            position,
             transaction: None,
-            payload: None,
+            replay: None,
             current: None,
             there: Vec::new(),
             silent: 0,
@@ -116,38 +120,33 @@ impl MysqlLogReader {
         if self.current.is_some() {
             return Ok(true);
         }
-        if let Some(payload) = &mut self.payload {
-            match payload.next().transpose()? {
-                Some(raw) => {
-                    let (header, event) = self.decoder.parse_inner(&raw)?;
-                    self.dump.expect(Inner::of(&header));
-                    self.current = Some((header, event, true));
-                    return Ok(true);
+        if let Some((replay, end)) = &mut self.replay {
+            let end = *end;
+            let (header, event) = match replay.next(&self.access, &self.position).await? {
+                Some(again) => again,
+                None => {
+                    self.replay = None;
+                    (end, LogEvent::Xid)
                 }
-                None => self.payload = None,
-            }
+            };
+            self.current = Some((header, event, true));
+            return Ok(true);
         }
-        let raw = match wait {
-            true => self.dump.next().await,
-            false => match self.dump.next().now_or_never() {
-                Some(raw) => raw,
+        let fed = match wait {
+            true => self.feed.next().await,
+            false => match self.feed.next().now_or_never() {
+                Some(fed) => fed,
                 None => return Ok(false),
             },
         };
-        let raw = match raw {
-            Some(Ok(raw)) => raw,
-            Some(Err(error)) => return Err(log_error(&self.context, error)),
-            None => return Err(self.ended()),
-        };
-        let (header, event) = self.decoder.parse(&raw).map_err(|error| error.within(self.context.as_str()))?;
-        self.current = Some((header, event, false));
+        self.current = Some(fed?.ok_or_else(|| self.ended())?);
         Ok(true)
     }
 
     fn ended(&self) -> Error {
         Error::new(
             ErrorKind::Unreachable,
-            format!("{}: the server ended it at {}:{}", self.context, self.file, self.offset),
+            format!("{}: the server ended it at {}:{}", self.access.context, self.file, self.offset),
         )
         .hint("The server was stopped, or the log has an event of a type that is not known.")
     }
@@ -163,7 +162,9 @@ impl MysqlLogReader {
     /// What has to be known before the current event is taken.
     fn question(&self) -> Option<Question> {
         match &self.current {
-            Some((_, LogEvent::TableMap(map), _)) if !self.tables().knows(map) => Some(Question::Describe(map.clone())),
+            Some((_, LogEvent::TableMap(map), _)) if !self.prepared.is_open() && !self.tables().knows(map) => {
+                Some(Question::Describe(map.clone()))
+            }
             Some((_, LogEvent::Query(query), _)) => {
                 let gone = self.taken_away(query);
                 (!gone.is_empty()).then_some(Question::WhichAreThere(gone))
@@ -240,7 +241,7 @@ impl MysqlLogReader {
 
     fn tell_position(&mut self, events: &mut Vec<Event>) {
         self.silent = 0;
-        events.push(Event::Heartbeat { position: (&self.position).into() });
+        events.push(Event::Heartbeat { position: self.prepared.position(&self.position) });
     }
 }
 
@@ -254,10 +255,10 @@ impl Drop for Asking {
 }
 
 /// Where the dump begins. By file and offset on the server that the position is of; else by GTID.
-fn start(server: Server, origin: &Origin, from: &Position) -> Result<LogPosition> {
-    let mut start = LogPosition::parse(server.flavor, from)?;
+fn start(server: Server, origin: &Origin, from: &Position) -> Result<ResumePoint> {
+    let mut start = ResumePoint::parse(server.flavor, from)?;
     if !origin.has_gtids && server.flavor == Flavor::Mysql {
-        start.gtids = None;
+        start.at.gtids = None;
     }
     Ok(start)
 }
@@ -297,6 +298,6 @@ impl LogReader for MysqlLogReader {
     }
 
     async fn close(&mut self) {
-        self.dump.close().await;
+        self.feed.close().await;
     }
 }

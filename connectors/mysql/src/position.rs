@@ -3,11 +3,15 @@
 //! `binlog.000012:4567@8a94f357-aab4-11df-86ab-c80aa9429562`, and where the server has GTIDs ` 0-1-100` or
 //! ` 8a94f357-aab4-11df-86ab-c80aa9429562:1-77` behind it. Two places in one server's log are ordered by file and offset,
 //! places in two servers' logs by what their GTID sets hold.
+//!
+//! Behind the place where the log goes on a position names the XA transactions that are prepared there, each with the place where its
+//! rows begin: ` +X'6131',X'',1 binlog.000011:890@...`, and up to where others may end of which nothing is known: ` ~binlog...`.
 
 use crate::connection::Flavor;
 use crate::gtid::GtidSet;
 use rowferry_api::{Error, ErrorKind, Position, Result};
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Everything before it is behind us.
@@ -24,11 +28,13 @@ pub(crate) struct LogPosition {
 }
 
 impl LogPosition {
-    /// Reads a position of a server of this flavor.
+    /// Reads where a position of a server of this flavor goes on.
     pub(crate) fn parse(flavor: Flavor, position: &Position) -> Result<Self> {
-        let text = position.as_str();
-        let malformed =
-            || Error::new(ErrorKind::Protocol, format!("read the position \"{text}\": it is no place in a binary log"));
+        Self::parse_place(flavor, place_of(position))
+    }
+
+    fn parse_place(flavor: Flavor, text: &str) -> Result<Self> {
+        let malformed = || malformed(text);
         let (place, gtids) = match text.split_once(' ') {
             Some((place, gtids)) => (place, Some(gtids)),
             None => (text, None),
@@ -56,6 +62,75 @@ impl LogPosition {
             (false, true) => Some(Ordering::Greater),
             (false, false) => None,
         }
+    }
+}
+
+/// The place where a position goes on, without what stands behind it.
+pub(crate) fn place_of(position: &Position) -> &str {
+    let text = position.as_str();
+    let end = [PREPARED, SETTLED].iter().filter_map(|mark| text.find(mark)).min();
+    &text[..end.unwrap_or(text.len())]
+}
+
+const PREPARED: &str = " +";
+const SETTLED: &str = " ~";
+
+fn malformed(text: &str) -> Error {
+    Error::new(ErrorKind::Protocol, format!("read the position \"{text}\": it is no place in a binary log"))
+}
+
+/// Where the log goes on, and what from before it may still count.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ResumePoint {
+    pub(crate) at: LogPosition,
+    /// XA transactions that are prepared, and where in the log each begins.
+    pub(crate) prepared: BTreeMap<String, LogPosition>,
+    /// What was prepared before the log was followed is committed before this place, and was so before anything was copied.
+    pub(crate) settled: Option<LogPosition>,
+}
+
+impl ResumePoint {
+    /// Reads all of a position.
+    pub(crate) fn parse(flavor: Flavor, position: &Position) -> Result<Self> {
+        let at = LogPosition::parse(flavor, position)?;
+        let mut rest = &position.as_str()[place_of(position).len()..];
+        let settled = match rest.rsplit_once(SETTLED) {
+            Some((before, place)) => {
+                rest = before;
+                Some(LogPosition::parse_place(flavor, place)?)
+            }
+            None => None,
+        };
+        let prepared = rest.split(PREPARED).skip(1).map(|entry| {
+            let (xid, place) = entry.split_once(' ').ok_or_else(|| malformed(entry))?;
+            Ok((xid.to_owned(), LogPosition::parse_place(flavor, place)?))
+        });
+        Ok(Self { at, prepared: prepared.collect::<Result<_>>()?, settled })
+    }
+}
+
+impl From<LogPosition> for ResumePoint {
+    fn from(at: LogPosition) -> Self {
+        Self { at, prepared: BTreeMap::new(), settled: None }
+    }
+}
+
+impl fmt::Display for ResumePoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.at)?;
+        for (xid, place) in &self.prepared {
+            write!(f, "{PREPARED}{xid} {place}")?;
+        }
+        match &self.settled {
+            Some(place) => write!(f, "{SETTLED}{place}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<&ResumePoint> for Position {
+    fn from(point: &ResumePoint) -> Self {
+        Self::new(point.to_string())
     }
 }
 
@@ -112,6 +187,31 @@ mod tests {
         assert_eq!(compare("b.000009:500@1 0-1-7", "x.000001:4@2 0-1-7"), Some(Ordering::Equal));
         assert_eq!(compare("b.000009:500@1 0-1-7", "x.000001:4@2 0-2-9"), Some(Ordering::Less));
         assert_eq!(compare("b.000009:500@1 0-1-7,1-1-5", "x.000001:4@2 0-2-9,1-1-4"), None);
+    }
+
+    #[test]
+    fn a_position_names_what_is_prepared_there() {
+        for (flavor, text) in [
+            (
+                Flavor::Mariadb,
+                "b.000009:500@1 0-1-7 +X'61',X'',1 b.000008:4@1 0-1-3 +X'62',X'63',-1 b.000009:300@1 0-1-6",
+            ),
+            (Flavor::Mariadb, "b.000009:500@1  +X'61',X'',1 b.000008:4@1  ~b.000009:700@1 0-1-9"),
+            (Flavor::Mysql, "b.000009:500@u +X'61',X'',1 b.000008:4@u"),
+            (Flavor::Mysql, "b.000009:500@u ~b.000009:700@u"),
+            (
+                Flavor::Mysql,
+                "b.000009:500@8a94f357-aab4-11df-86ab-c80aa9429562 8a94f357-aab4-11df-86ab-c80aa9429562:1-77",
+            ),
+        ] {
+            let position = Position::new(text);
+            let point = ResumePoint::parse(flavor, &position).unwrap();
+            assert_eq!(point.to_string(), text);
+            assert_eq!(LogPosition::parse(flavor, &position).unwrap(), point.at);
+        }
+        for bad in ["b.000009:500@1 +X'61',X'',1", "b.000009:500@1 +X'61',X'',1 b", "b.000009:500@1 ~b"] {
+            assert!(ResumePoint::parse(Flavor::Mariadb, &Position::new(bad)).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use crate::catalog::{self, Entry, Which};
 use crate::check;
 use crate::connection::{ConnectOptions, Flavor, Server, from_mysql};
 use crate::log_reader::{MysqlLogReader, Place};
-use crate::position::{LogPosition, file_number};
+use crate::position::{LogPosition, file_number, place_of};
+use crate::prepared;
 use crate::shared::Shared;
 use crate::status::{self, Origin};
 use crate::table_reader::MysqlTableReader;
@@ -135,7 +136,7 @@ impl MysqlSource {
         let flavor = *self.flavor.lock().expect("no code panics while it holds this");
         // Without a dash there is no telling; MySQL's sets hold colons.
         let guessed = || {
-            let gtids = position.as_str().split_once(' ').map_or("", |(_, gtids)| gtids);
+            let gtids = place_of(position).split_once(' ').map_or("", |(_, gtids)| gtids);
             if gtids.contains(':') { Flavor::Mysql } else { Flavor::Mariadb }
         };
         LogPosition::parse(flavor.unwrap_or_else(guessed), position)
@@ -204,7 +205,7 @@ impl Source for MysqlSource {
         let mut asked = self.ask().await?;
         let (conn, server, origin) = asked.parts();
         let start = match resume {
-            None => status::head(conn, server, origin).await.map(|head| (&head).into()),
+            None => prepared::start(conn, server, origin).await.map(|start| (&start).into()),
             Some(resume) => match LogPosition::parse(server.flavor, resume) {
                 Ok(position) => status::refuse_lost(conn, server, origin, &position).await.map(|()| resume.clone()),
                 Err(error) => Err(error),

@@ -298,8 +298,7 @@ fn xa_prepare(reader: &mut Reader<'_>) -> Decoded<LogEvent> {
     let format = reader.u32()?;
     let (global, branch) = (reader.u32()? as usize, reader.u32()? as usize);
     let (global, branch) = (reader.take(global)?, reader.take(branch)?);
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    Ok(LogEvent::XaPrepare { xid: format!("X'{}',X'{}',{format}", hex(global), hex(branch)), one_phase })
+    Ok(LogEvent::XaPrepare { xid: gtid_event::xid(format, global, branch), one_phase })
 }
 
 /// Fields of the form type, length, value, as they pass 4 GiB.

@@ -58,6 +58,8 @@ pub(crate) struct GtidEvent {
     pub(crate) is_standalone: bool,
     /// MariaDB only: a step of an ALTER TABLE that is logged twice (`binlog_alter_two_phase`).
     pub(crate) alter: Option<AlterPhase>,
+    /// MariaDB only: rows follow that are prepared as this XA transaction, written as in [`LogEvent::XaPrepare`].
+    pub(crate) prepares: Option<String>,
     /// Microseconds since 1970; MySQL from 8.0.1 on.
     pub(crate) commit_time_us: Option<u64>,
 }

@@ -24,7 +24,7 @@ pub(super) fn read_mysql(body: &[u8], code: u8) -> Decoded<GtidEvent> {
     }
     let source = SourceId { uuid, tag: String::new() };
     let gtid = (code == types::GTID).then_some(Gtid::Mysql { source, number });
-    Ok(GtidEvent { gtid, is_standalone: false, alter: None, commit_time_us })
+    Ok(GtidEvent { gtid, is_standalone: false, alter: None, prepares: None, commit_time_us })
 }
 
 /// GTID_TAGGED: fields behind their numbers (MySQL source documentation, "Library: Serialization").
@@ -60,7 +60,7 @@ pub(super) fn read_tagged(body: &[u8]) -> Decoded<GtidEvent> {
     }
     let number = number.ok_or(Malformed("it has no number"))?;
     let gtid = Some(Gtid::Mysql { source, number });
-    Ok(GtidEvent { gtid, is_standalone: false, alter: None, commit_time_us })
+    Ok(GtidEvent { gtid, is_standalone: false, alter: None, prepares: None, commit_time_us })
 }
 
 /// PREVIOUS_GTIDS: a count, then for each source its UUID and half-open intervals. From 8.3 on the count may stand one byte
@@ -89,7 +89,8 @@ pub(super) fn read_previous(body: &[u8]) -> Decoded<GtidSet> {
 pub(super) fn read_mariadb(body: &[u8], server: u32) -> Decoded<GtidEvent> {
     const STANDALONE: u8 = 1;
     const GROUP_COMMIT: u8 = 2;
-    const PREPARED_OR_COMPLETED_XA: u8 = 64 | 128;
+    const PREPARED_XA: u8 = 64;
+    const COMPLETED_XA: u8 = 128;
     let mut reader = Reader::new(body);
     let sequence = reader.u64()?;
     let domain = reader.u32()?;
@@ -97,10 +98,12 @@ pub(super) fn read_mariadb(body: &[u8], server: u32) -> Decoded<GtidEvent> {
     if flags & GROUP_COMMIT != 0 {
         reader.u64()?;
     }
-    if flags & PREPARED_OR_COMPLETED_XA != 0 {
-        let _format = reader.u32()?;
-        let len = usize::from(reader.u8()?) + usize::from(reader.u8()?);
-        reader.take(len)?;
+    let mut prepares = None;
+    if flags & (PREPARED_XA | COMPLETED_XA) != 0 {
+        let format = reader.u32()?;
+        let (global, branch) = (usize::from(reader.u8()?), usize::from(reader.u8()?));
+        let (global, branch) = (reader.take(global)?, reader.take(branch)?);
+        prepares = (flags & PREPARED_XA != 0).then(|| xid(format, global, branch));
     }
     let more_flags = if reader.is_empty() { 0 } else { reader.u8()? };
     let alter = match more_flags {
@@ -110,7 +113,13 @@ pub(super) fn read_mariadb(body: &[u8], server: u32) -> Decoded<GtidEvent> {
         _ => None,
     };
     let gtid = Some(Gtid::Mariadb { domain, server, sequence });
-    Ok(GtidEvent { gtid, is_standalone: flags & STANDALONE != 0, alter, commit_time_us: None })
+    Ok(GtidEvent { gtid, is_standalone: flags & STANDALONE != 0, alter, prepares, commit_time_us: None })
+}
+
+/// An XA transaction's name as statements in the log spell it, without blanks.
+pub(super) fn xid(format: u32, global: &[u8], branch: &[u8]) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("X'{}',X'{}',{format}", hex(global), hex(branch))
 }
 
 /// An integer whose first byte says in its low one bits how many bytes follow.

@@ -3,7 +3,7 @@
 
 use super::MysqlLogReader;
 use crate::binlog::{AlterPhase, Header, QueryEvent};
-use crate::statements::{AlterAction, Change, SqlMode, Statement, XaVerb, parse};
+use crate::statements::{AlterAction, Change, SqlMode, Statement, XaVerb, Xid, parse};
 use rowferry_api::{Event, Op, Result, TableName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -111,13 +111,14 @@ impl MysqlLogReader {
     pub(super) fn statement(&mut self, header: &Header, query: &QueryEvent, events: &mut Vec<Event>) -> Result<()> {
         match &self.read(query) {
             Statement::Begin => self.transaction.get_or_insert_default().has_end = true,
-            Statement::Xa(XaVerb::Start, _) => self.transaction.get_or_insert_default().has_end = true,
-            Statement::Xa(XaVerb::End, _) | Statement::Savepoint(_) | Statement::Release(_) => {}
-            Statement::Commit => self.end(header, events),
-            Statement::Xa(..) => {
-                self.refuse_undone("an XA transaction ends apart from its rows")?;
+            Statement::Xa(XaVerb::Start, _) => self.begin_prepared(),
+            Statement::Xa(XaVerb::End | XaVerb::Prepare, _) | Statement::Savepoint(_) | Statement::Release(_) => {}
+            Statement::Xa(XaVerb::Commit { .. }, Xid(xid)) => self.commit_prepared(header, xid.clone(), events)?,
+            Statement::Xa(XaVerb::Rollback, Xid(xid)) => {
+                self.prepared.roll_back(xid);
                 self.end(header, events);
             }
+            Statement::Commit => self.end(header, events),
             Statement::Rollback => {
                 self.refuse_undone("a transaction was rolled back that had changed a table without transactions")?;
                 self.end(header, events);
@@ -183,13 +184,14 @@ impl MysqlLogReader {
 
     /// Changes that are handed out already cannot be taken back.
     fn refuse_undone(&self, what: &str) -> Result<()> {
-        match &self.transaction {
-            Some(transaction) if transaction.began => Err(self.refused(
+        let began = self.transaction.as_ref().is_some_and(|transaction| transaction.began);
+        match began || self.prepared.has_rows() {
+            true => Err(self.refused(
                 what,
                 "Make the tables of such transactions InnoDB, or leave them out with \"!schema.table\"; then run `rowferry resync \
                  --all`.",
             )),
-            _ => Ok(()),
+            false => Ok(()),
         }
     }
 

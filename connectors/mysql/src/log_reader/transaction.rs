@@ -27,6 +27,10 @@ impl MysqlLogReader {
     /// Takes an event; the bytes that it appended.
     pub(super) fn handle(&mut self, header: &Header, event: LogEvent, events: &mut Vec<Event>) -> Result<usize> {
         match event {
+            LogEvent::TableMap(_) | LogEvent::Rows(_) if self.prepared.is_open() => {
+                self.prepared.hold(header, event);
+                Ok(0)
+            }
             LogEvent::Rotate { .. } if self.transaction.is_none() => {
                 self.moved();
                 Ok(0)
@@ -42,22 +46,14 @@ impl MysqlLogReader {
             }
             LogEvent::Query(query) => self.statement(header, &query, events).map(|()| 0),
             LogEvent::Rows(rows) => self.rows(header, &rows, events),
-            LogEvent::Xid | LogEvent::XaPrepare { one_phase: true, .. } => {
+            LogEvent::Xid => {
                 self.end(header, events);
                 Ok(0)
             }
-            LogEvent::XaPrepare { one_phase: false, .. } => {
-                if self.transaction.as_ref().is_some_and(|transaction| transaction.began) {
-                    return Err(self.refused(
-                        "an XA transaction was prepared, whose end the log tells apart from its rows",
-                        "Commit it in one phase (XA COMMIT ... ONE PHASE), or leave its tables out with \"!schema.table\".",
-                    ));
-                }
+            LogEvent::XaPrepare { one_phase: true, xid } => self.commit_prepared(header, xid, events).map(|()| 0),
+            LogEvent::XaPrepare { one_phase: false, xid } => {
+                self.prepared.prepare(xid).map_err(|error| error.within(self.access.context.as_str()))?;
                 self.end(header, events);
-                Ok(0)
-            }
-            LogEvent::Payload(payload) => {
-                self.payload = Some(payload.events());
                 Ok(0)
             }
             LogEvent::StatementLoad => Err(self.refused(
@@ -70,6 +66,7 @@ impl MysqlLogReader {
                 "Run `rowferry resync --all`: it goes on from the log's end and compares and copies every table again.",
             )),
             LogEvent::TableMap(_)
+            | LogEvent::Payload(_)
             | LogEvent::Rotate { .. }
             | LogEvent::Heartbeat { .. }
             | LogEvent::Format { .. }
@@ -83,6 +80,10 @@ impl MysqlLogReader {
     }
 
     fn begin(&mut self, event: GtidEvent) {
+        self.prepared.abandon();
+        if event.prepares.is_some() {
+            self.prepared.begin(self.position.clone());
+        }
         self.transaction = Some(Transaction {
             gtid: event.gtid,
             committed_at_us: event.commit_time_us.and_then(|us| i64::try_from(us).ok()),
@@ -121,11 +122,34 @@ impl MysqlLogReader {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
         let age_us = i64::try_from(now).unwrap_or(i64::MAX).saturating_add(self.clock_ahead_us) - committed_at;
         events.push(Event::Commit {
-            position: (&self.position).into(),
+            position: self.prepared.position(&self.position),
             committed_at: Timestamp(committed_at - self.clock_ahead_us),
             is_late: age_us > LATE_US,
         });
         self.silent = 0;
+    }
+
+    /// Rows follow that count once they are committed.
+    pub(super) fn begin_prepared(&mut self) {
+        self.transaction.get_or_insert_default().has_end = true;
+        self.prepared.begin(self.position.clone());
+    }
+
+    /// A transaction that was prepared is committed: its rows come now, and then its end.
+    pub(super) fn commit_prepared(&mut self, header: &Header, xid: String, events: &mut Vec<Event>) -> Result<()> {
+        let name = xid.clone();
+        match self.prepared.commit(xid) {
+            Some(replay) => self.replay = Some((replay, *header)),
+            None if self.prepared.is_settled(&self.position) => self.end(header, events),
+            None => {
+                return Err(self.refused(
+                    &format!("XA transaction {name} is committed, which was prepared before its log was followed: its rows are not known"),
+                    "Run `rowferry resync --all`: it goes on from the log's end and compares and copies every table again. A start waits \
+                     for such transactions if the user may see them (XA RECOVER; MySQL 8.0 asks for XA_RECOVER_ADMIN).",
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Rows of a table that is carried become changes.
@@ -155,6 +179,7 @@ impl MysqlLogReader {
 
     /// An error about what stands in the log here.
     pub(super) fn refused(&self, what: &str, mend: &str) -> Error {
-        Error::new(ErrorKind::Config, format!("{}: at {}:{} {what}", self.context, self.file, self.offset)).hint(mend)
+        Error::new(ErrorKind::Config, format!("{}: at {}:{} {what}", self.access.context, self.file, self.offset))
+            .hint(mend)
     }
 }

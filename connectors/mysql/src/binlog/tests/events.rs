@@ -16,7 +16,8 @@ fn told(event: &LogEvent) -> String {
             let gtid = event.gtid.as_ref().map_or("anonymous".to_owned(), ToString::to_string);
             let standalone = if event.is_standalone { " standalone" } else { "" };
             let alter = event.alter.map_or(String::new(), |phase| format!(" {phase:?}"));
-            format!("gtid {gtid}{standalone}{alter}")
+            let prepares = event.prepares.as_ref().map_or(String::new(), |xid| format!(" prepares {xid}"));
+            format!("gtid {gtid}{standalone}{alter}{prepares}")
         }
         LogEvent::Query(query) => {
             let ansi = if query.has_ansi_quotes() { " ansi" } else { "" };

@@ -1,0 +1,68 @@
+//! XA transactions that are prepared while nobody follows the log: what they change is in no table yet, and in no log after it.
+
+use crate::catalog::query_text;
+use crate::connection::{Server, from_mysql, server_code};
+use crate::position::ResumePoint;
+use crate::status::{Origin, head};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use rowferry_api::{Error, Result};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Whoever is at work has committed after this.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The server is asked again after this, and after twice as long each time up to the second.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// The log's end, from which everything that is committed later can be followed: what is prepared here is waited for, so that
+/// it is in the tables before they are read.
+pub(crate) async fn start(conn: &mut Conn, server: Server, origin: &Origin) -> Result<ResumePoint> {
+    let mut point = ResumePoint::from(head(conn, server, origin).await?);
+    let Some(first) = names(conn).await? else { return Ok(point) };
+    if first.is_empty() && !have_been_prepared(conn).await? {
+        return Ok(point);
+    }
+    let until = Instant::now() + PATIENCE;
+    let mut pause = FIRST_PAUSE;
+    if !first.is_empty() {
+        tracing::info!(transactions = first.len(), "waiting for XA transactions that are prepared");
+    }
+    loop {
+        let left = names(conn).await?.unwrap_or_default();
+        let left: Vec<&Vec<u8>> = first.intersection(&left).collect();
+        if left.is_empty() {
+            break;
+        }
+        if Instant::now() >= until {
+            tracing::warn!(
+                transactions = left.len(),
+                "XA transactions stay prepared (XA RECOVER): if one is committed later, every table has to be compared again"
+            );
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    point.settled = Some(head(conn, server, origin).await?);
+    Ok(point)
+}
+
+/// The names of what is prepared; `None` if we may not see them.
+pub(crate) async fn names(conn: &mut Conn) -> Result<Option<BTreeSet<Vec<u8>>>> {
+    let name = |(format, _, _, data): (i64, u64, u64, Vec<u8>)| [&format.to_be_bytes()[..], &data].concat();
+    match conn.query_map("XA RECOVER", name).await {
+        Ok(names) => Ok(Some(names.into_iter().collect())),
+        Err(error) if server_code(&error).is_some() => Ok(None),
+        Err(error) => Err(from_mysql("ask what is prepared", error)),
+    }
+}
+
+/// Whether XA transactions have been prepared since the server started.
+pub(crate) async fn have_been_prepared(conn: &mut Conn) -> Result<bool> {
+    let rows = query_text(conn, "ask whether XA is used", "SHOW GLOBAL STATUS LIKE 'Com_xa_prepare'").await?;
+    let count = rows.into_iter().next().and_then(|row| row.into_iter().nth(1)).flatten();
+    Ok::<_, Error>(count.is_some_and(|count| count != "0"))
+}
