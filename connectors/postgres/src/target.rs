@@ -15,11 +15,13 @@ use crate::connection::{ConnectOptions, from_pg, quote_table};
 use crate::table_reader::PostgresTableReader;
 use applier::PostgresApplier;
 use async_trait::async_trait;
+use futures_util::future::join;
 use rowferry_api::{
     Applier, Capabilities, Finding, HeldPosition, Identity, KnownTables, Position, Result, TableName, TableReader,
     TableSchema, Target, failpoint,
 };
 use std::sync::Arc;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 
 /// What the configuration says of a target.
@@ -170,6 +172,7 @@ impl Target for PostgresTarget {
 /// A target's table as it is.
 #[derive(Debug, Clone)]
 pub(crate) struct TargetTable {
+    pub oid: u32,
     /// `schema.table`, quoted.
     pub quoted: String,
     pub partitioned: bool,
@@ -190,6 +193,7 @@ impl TargetTable {
 #[derive(Debug, Clone)]
 pub(crate) struct TargetColumn {
     pub name: String,
+    pub type_oid: u32,
     /// Its type with its numbers.
     pub native: String,
     /// Its type without its numbers: casting to it cuts nothing.
@@ -218,57 +222,77 @@ const EQUALS: &str = "
     WHERE i.indrelid = a.attrelid AND k.attnum = a.attnum AND i.indisunique AND i.indisvalid
     ORDER BY i.indisprimary DESC LIMIT 1";
 
-/// What kind of table it is, if it is there. A trigger before each INSERT statement may refuse a COPY before the first row, and the library
-/// would take each later answer for that of the statement before.
-const KIND: &str = "SELECT c.relkind = 'p', c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT c.relrowsecurity \
-     AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgtype & 7 = 6 AND g.tgenabled <> 'D') FROM pg_class c WHERE c.oid = to_regclass($1::text)";
+/// What kind of tables they are, those that are there. A trigger before each INSERT statement may refuse a COPY before the first row, and the
+/// library would take each later answer for that of the statement before.
+const KINDS: &str = "
+    SELECT n.place, c.oid, c.relkind = 'p', c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT c.relrowsecurity
+           AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgtype & 7 = 6 AND g.tgenabled <> 'D')
+    FROM unnest($1::text[]) WITH ORDINALITY AS n(name, place) JOIN pg_class c ON c.oid = to_regclass(n.name)";
 
 fn columns_statement() -> String {
     format!(
-        "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1), a.attnotnull,
+        "SELECT n.place, a.attname::text, a.atttypid, format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1), a.attnotnull,
                 a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', a.attidentity = 'a', coalesce(({EQUALS}), '=')
-         FROM pg_attribute a WHERE a.attrelid = to_regclass($1::text) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
+         FROM unnest($1::text[]) WITH ORDINALITY AS n(name, place) JOIN pg_attribute a ON a.attrelid = to_regclass(n.name)
+         WHERE a.attnum > 0 AND NOT a.attisdropped ORDER BY n.place, a.attnum"
     )
 }
 
-/// Looks tables up, many of them with the same two statements.
+/// Looks tables up, all of a batch with the same two statements.
 #[derive(Clone)]
 pub(crate) struct Look {
-    kind: Statement,
+    kinds: Statement,
     columns: Statement,
 }
 
 impl Look {
     pub(crate) async fn prepare(client: &Client) -> Result<Self> {
         let failed = |error| from_pg("look at the target's tables", error);
-        let kind = client.prepare(KIND).await.map_err(failed)?;
+        let kinds = client.prepare(KINDS).await.map_err(failed)?;
         let columns = client.prepare(&columns_statement()).await.map_err(failed)?;
-        Ok(Self { kind, columns })
+        Ok(Self { kinds, columns })
     }
 
-    /// Looks a table up; `None` if it is not there.
-    pub(crate) async fn table(&self, client: &Client, name: &TableName) -> Result<Option<TargetTable>> {
-        let quoted = quote_table(name);
-        let failed = |error| from_pg(format!("look at table {name} in the target"), error);
-        let kind = client.query_opt(&self.kind, &[&quoted]).await.map_err(failed)?;
-        let Some(kind) = kind else { return Ok(None) };
-        let rows = client.query(&self.columns, &[&quoted]).await.map_err(failed)?;
-        let column = |row: &Row| TargetColumn {
-            name: row.get(0),
-            native: row.get(1),
-            bare: row.get(2),
-            not_null: row.get(3),
-            has_default: row.get(4),
-            generated: row.get(5),
-            always_identity: row.get(6),
-            equals: row.get(7),
+    /// Looks tables up, in their order; `None` of each that is not there.
+    pub(crate) async fn tables(&self, client: &Client, names: &[&TableName]) -> Result<Vec<Option<TargetTable>>> {
+        let quoted: Vec<String> = names.iter().map(|name| quote_table(name)).collect();
+        let parameters: [&(dyn ToSql + Sync); 1] = [&quoted];
+        let (kinds, columns) =
+            join(client.query(&self.kinds, &parameters), client.query(&self.columns, &parameters)).await;
+        let failed = |error| match names {
+            [name] => from_pg(format!("look at table {name} in the target"), error),
+            _ => from_pg("look at tables in the target", error),
         };
-        let columns = rows.iter().map(column).collect();
-        Ok(Some(TargetTable { quoted, partitioned: kind.get(0), takes_copy: kind.get(1), columns }))
+        let (kinds, columns) = (kinds.map_err(failed)?, columns.map_err(failed)?);
+        let place = |row: &Row| usize::try_from(row.get::<_, i64>(0) - 1).ok();
+        let mut tables: Vec<Option<TargetTable>> = names.iter().map(|_| None).collect();
+        for row in &kinds {
+            if let Some(at) = place(row) {
+                let (quoted, columns) = (quoted[at].clone(), Vec::new());
+                let (oid, partitioned, takes_copy) = (row.get(1), row.get(2), row.get(3));
+                tables[at] = Some(TargetTable { oid, quoted, partitioned, takes_copy, columns });
+            }
+        }
+        for row in &columns {
+            if let Some(Some(table)) = place(row).map(|at| &mut tables[at]) {
+                table.columns.push(TargetColumn {
+                    name: row.get(1),
+                    type_oid: row.get(2),
+                    native: row.get(3),
+                    bare: row.get(4),
+                    not_null: row.get(5),
+                    has_default: row.get(6),
+                    generated: row.get(7),
+                    always_identity: row.get(8),
+                    equals: row.get(9),
+                });
+            }
+        }
+        Ok(tables)
     }
 }
 
 /// Looks one table up; `None` if it is not there.
 pub(crate) async fn look(client: &Client, name: &TableName) -> Result<Option<TargetTable>> {
-    Look::prepare(client).await?.table(client, name).await
+    Ok(Look::prepare(client).await?.tables(client, &[name]).await?.pop().flatten())
 }

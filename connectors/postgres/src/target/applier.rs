@@ -44,6 +44,8 @@ pub(super) struct PostgresApplier {
     /// Answers no longer come for the statements that they belong to: the connection must not be used again.
     spoiled: bool,
     tables: HashMap<TableName, Arc<TargetTable>>,
+    /// How rows of a form are written, each with its form.
+    shapes: HashMap<TableName, (Arc<TableSchema>, Arc<Shape>)>,
     statements: HashMap<String, Statement>,
     look: Option<Look>,
 }
@@ -69,6 +71,7 @@ impl PostgresApplier {
             open: false,
             spoiled: false,
             tables: HashMap::new(),
+            shapes: HashMap::new(),
             statements: HashMap::new(),
             look: None,
         })
@@ -100,6 +103,7 @@ impl PostgresApplier {
     /// Statements and columns may be of an older form of a table.
     pub(super) fn forget(&mut self) {
         self.tables.clear();
+        self.shapes.clear();
         self.statements.clear();
         self.staging.forget();
     }
@@ -126,10 +130,10 @@ impl PostgresApplier {
         if unknown.is_empty() {
             return Ok(());
         }
-        let look = self.look().await?;
-        let found = join_all(unknown.iter().map(|name| look.table(&self.client, name))).await;
+        let unknown: Vec<&TableName> = unknown.into_iter().collect();
+        let found = self.look().await?.tables(&self.client, &unknown).await?;
         for (name, table) in unknown.into_iter().zip(found) {
-            if let Some(table) = table? {
+            if let Some(table) = table {
                 self.tables.insert(name.clone(), Arc::new(table));
             }
         }
@@ -140,8 +144,8 @@ impl PostgresApplier {
         if let Some(table) = self.tables.get(name) {
             return Ok(table.clone());
         }
-        let look = self.look().await?;
-        let table = look.table(&self.client, name).await?.ok_or_else(|| {
+        let found = self.look().await?.tables(&self.client, &[name]).await?.pop().flatten();
+        let table = found.ok_or_else(|| {
             Error::new(ErrorKind::Schema, format!("write table {name}: the target does not have it"))
                 .hint(format!("It was dropped there. `rowferry resync --table {name}` makes it again."))
         })?;
@@ -150,7 +154,18 @@ impl PostgresApplier {
         Ok(table)
     }
 
-    pub(super) async fn shape(&mut self, form: &TableSchema) -> Result<Shape> {
+    pub(super) async fn shape(&mut self, form: &Arc<TableSchema>) -> Result<Arc<Shape>> {
+        if let Some((known, shape)) = self.shapes.get(&form.name)
+            && Arc::ptr_eq(known, form)
+        {
+            return Ok(shape.clone());
+        }
+        let shape = Arc::new(self.shape_now(form).await?);
+        self.shapes.insert(form.name.clone(), (form.clone(), shape.clone()));
+        Ok(shape)
+    }
+
+    pub(super) async fn shape_now(&mut self, form: &TableSchema) -> Result<Shape> {
         Shape::new(form, &*self.table(&form.name).await?)
     }
 
@@ -287,7 +302,7 @@ impl PostgresApplier {
     }
 
     /// The table's shape, if all of its rows are new ones for COPY.
-    async fn shape_to_copy(&mut self, rows: &TableRows) -> Result<Option<Shape>> {
+    async fn shape_to_copy(&mut self, rows: &TableRows) -> Result<Option<Arc<Shape>>> {
         let others = rows.deletes.len() + rows.updates.len() + rows.upserts.len();
         if others > 0 || rows.inserts.len() < COPY_FROM {
             return Ok(None);
@@ -402,8 +417,9 @@ async fn connect(options: &ConnectOptions) -> Result<(Client, bool)> {
     let client = options.connect().await?;
     // Refused to those who may not: then foreign keys and triggers act, and `check` says what that means.
     let replica_role = client.batch_execute("SET session_replication_role = replica").await.is_ok();
+    // Under another isolation a statement would see the catalog as it was before what it has waited for.
     client
-        .batch_execute("SET client_min_messages = error")
+        .batch_execute("SET client_min_messages = error; SET default_transaction_isolation = 'read committed'")
         .await
         .map_err(|error| from_pg("set up a session at the target", error))?;
     make_commits_durable(&client).await?;

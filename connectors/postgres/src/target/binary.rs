@@ -43,8 +43,12 @@ pub(super) enum Binary {
 }
 
 impl Binary {
-    /// By the type's name without numbers, as `format_type` spells it.
-    pub(super) fn of(bare: &str) -> Option<Self> {
+    /// By the type's name without numbers, as `format_type` spells it, and its number.
+    pub(super) fn of(bare: &str, oid: u32) -> Option<Self> {
+        Self::named(bare).filter(|binary| Type::from_oid(oid).is_some_and(|ty| binary.is(&ty)))
+    }
+
+    fn named(bare: &str) -> Option<Self> {
         Some(match bare {
             "boolean" => Self::Bool,
             "smallint" => Self::Int2,
@@ -67,7 +71,7 @@ impl Binary {
     }
 
     /// Whether a column of this type takes the form.
-    pub(super) fn is(self, ty: &Type) -> bool {
+    fn is(self, ty: &Type) -> bool {
         match self {
             Self::Bool => *ty == Type::BOOL,
             Self::Int2 => *ty == Type::INT2,
@@ -413,7 +417,7 @@ mod tests {
         fn any_text_is_a_value_or_left_to_text(text in prop::collection::vec(any::<u8>(), 0..30)) {
             for bare in ["boolean", "smallint", "integer", "bigint", "real", "double precision", "numeric", "text", "bytea",
                          "uuid", "json", "jsonb", "date", "time without time zone", "timestamp without time zone", "timestamp with time zone"] {
-                let _ = Binary::of(bare).unwrap().put(Cell::Text(&text), &mut BytesMut::new());
+                let _ = Binary::named(bare).unwrap().put(Cell::Text(&text), &mut BytesMut::new());
             }
         }
     }

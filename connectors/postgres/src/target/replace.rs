@@ -26,7 +26,7 @@ pub(super) async fn replace(
     range: &Range,
     rows: BlockStream<'_>,
 ) -> Result<Replaced> {
-    let shape = applier.shape(table).await?;
+    let shape = applier.shape_now(table).await?;
     let lock = lock_of(&applier.pipeline);
     applier.run(&format!("BEGIN{}; SELECT pg_advisory_xact_lock_shared({lock})", applier.defer())).await?;
     let is_filled = applier.known.is_filled(&table.name);

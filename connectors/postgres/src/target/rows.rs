@@ -37,6 +37,9 @@ pub(super) struct Shape {
     pub only: String,
     /// COPY writes it as INSERT does.
     pub takes_copy: bool,
+    /// The table's own number, and the types of all of its columns.
+    pub oid: u32,
+    pub types: Vec<u32>,
     /// In the order of a row's cells; columns that the target has dropped since are left out.
     pub columns: Vec<Written>,
     /// In key order.
@@ -52,7 +55,7 @@ impl Shape {
                 place,
                 name: quote_name(&column.name),
                 bare: have.bare.clone(),
-                binary: Binary::of(&have.bare),
+                binary: Binary::of(&have.bare, have.type_oid),
                 native: have.native.clone(),
                 equals: have.equals.clone(),
                 is_key: form.key.contains(&place),
@@ -66,7 +69,15 @@ impl Shape {
             )
         })?;
         let columns = (0..form.columns.len()).filter_map(written).collect();
-        Ok(Self { table: target.quoted.clone(), only: target.only(), takes_copy: target.takes_copy, columns, keys })
+        Ok(Self {
+            table: target.quoted.clone(),
+            only: target.only(),
+            takes_copy: target.takes_copy,
+            oid: target.oid,
+            types: target.columns.iter().map(|column| column.type_oid).collect(),
+            columns,
+            keys,
+        })
     }
 
     /// How a COPY of its rows begins.

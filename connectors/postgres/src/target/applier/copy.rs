@@ -4,14 +4,17 @@
 //! them is asked at once.
 
 use super::super::binary;
-use super::super::rows::{Format, Shape, Written, failed};
+use super::super::rows::{Format, Shape, Written, failed, list};
 use super::PostgresApplier;
+use crate::connection::from_pg;
 use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt;
-use futures_util::future::{join, join_all};
+use futures_util::future::join;
 use rowferry_api::{Error, ErrorKind, Result, Row, TableRows};
+use std::collections::HashMap;
 use std::pin::Pin;
-use tokio_postgres::{Column, CopyInSink, Statement};
+use std::sync::Arc;
+use tokio_postgres::CopyInSink;
 
 /// Bytes of COPY data sent at once.
 const COPY_BYTES: usize = 1 << 20;
@@ -58,10 +61,10 @@ impl Copy<'_> {
 impl PostgresApplier {
     /// Sends the new rows of tables, each straight into its table. `overlaps`: a COPY begins while the one before it ends. One that fails
     /// takes the connection with it then, and what the transaction has done before.
-    pub(super) async fn copy_tables(&mut self, tables: &[(&TableRows, Shape)], overlaps: bool) -> Result<()> {
+    pub(super) async fn copy_tables(&mut self, tables: &[(&TableRows, Arc<Shape>)], overlaps: bool) -> Result<()> {
         let statements = tables.iter().map(|(_, shape)| copy_statement(shape, &shape.table, shape.format()));
         self.prepare_all(statements.collect()).await?;
-        self.refuse_other_types(&tables.iter().map(|(_, shape)| shape).collect::<Vec<_>>()).await?;
+        self.refuse_other_types(&tables.iter().map(|(_, shape)| &**shape).collect::<Vec<_>>()).await?;
         let mut last = None;
         for (rows, shape) in tables {
             let rows: Vec<&Row> = rows.inserts.iter().collect();
@@ -92,12 +95,13 @@ impl PostgresApplier {
     ) -> Result<Option<Copy<'s>>> {
         let mut format = shape.format();
         while !rows.is_empty() {
-            let mut copy = self.begin_copy(last.take(), shape, into, format).await?;
-            while let [row, rest @ ..] = rows
-                && format.put(row, &shape.columns, &mut copy.buffer).is_some()
-            {
-                rows = rest;
+            let first = |buffer: &mut BytesMut| rows = put_some(format, rows, &shape.columns, buffer);
+            let mut copy = self.begin_copy(last.take(), shape, into, format, first).await?;
+            let mut left = rows.len() + 1;
+            while !rows.is_empty() && rows.len() < left {
                 copy.send_full().await?;
+                left = rows.len();
+                rows = put_some(format, rows, &shape.columns, &mut copy.buffer);
             }
             last = Some(copy);
             if !rows.is_empty() {
@@ -118,53 +122,83 @@ impl PostgresApplier {
         if format == Format::Binary && into == shape.table {
             self.refuse_other_types(&[shape]).await?;
         }
-        self.begin_copy(None, shape, into, format).await
+        self.begin_copy(None, shape, into, format, |_| {}).await
     }
 
-    /// Begins a COPY while the `last` one ends. Its statement is prepared if there is a last one: nothing else is answered before its end.
+    /// Begins a COPY while the `last` one ends, and while `first` puts its first rows into the buffer. Its statement is prepared if there is
+    /// a last one: nothing else is answered before its end.
     async fn begin_copy<'s>(
         &mut self,
         last: Option<Copy<'_>>,
         shape: &'s Shape,
         into: &str,
         format: Format,
+        first: impl FnOnce(&mut BytesMut),
     ) -> Result<Copy<'s>> {
         let statement = self.prepared(&copy_statement(shape, into, format)).await?;
-        let (ended, begun) = join(finish(last), self.client.copy_in(&statement)).await;
+        let mut buffer = BytesMut::from(if format == Format::Binary { binary::HEADER } else { &[] });
+        let ask = join(finish(last), self.client.copy_in(&statement));
+        let ((ended, begun), ()) = join(ask, async { first(&mut buffer) }).await;
         // The library ends a COPY that never began once more, and takes each later answer for that of the statement before.
         self.spoiled |= begun.is_err();
         ended?;
         let sink = begun.map_err(|error| failed(&shape.table, error))?;
-        let buffer = BytesMut::from(if format == Format::Binary { binary::HEADER } else { &[] });
         Ok(Copy { sink: Box::pin(sink), shape, format, buffer })
     }
 
-    /// A server takes the bytes of one type for those of another. From here to the end of the transaction these tables keep their
-    /// types: a statement whose answer would have others than when it was prepared is an error.
+    /// A server takes the bytes of one type for those of another. From here to the end of the transaction these tables are held as they
+    /// are, and their types have to be those that were looked up.
     async fn refuse_other_types(&mut self, shapes: &[&Shape]) -> Result<()> {
         let shapes: Vec<&&Shape> = shapes.iter().filter(|shape| shape.format() == Format::Binary).collect();
-        let statement = |shape: &&&Shape| format!("SELECT {} FROM {} WHERE false", shape.names(), shape.table);
-        let statements: Vec<String> = shapes.iter().map(statement).collect();
-        self.prepare_all(statements.clone()).await?;
-        let probes: Vec<&Statement> = statements.iter().filter_map(|probe| self.statements.get(probe)).collect();
-        let probed = join_all(probes.iter().map(|probe| self.client.execute(*probe, &[]))).await;
-        let as_expected = |shape: &Shape, probe: &Statement| {
-            let is = |(column, have): (&Written, &Column)| column.binary.is_some_and(|binary| binary.is(have.type_()));
-            shape.columns.iter().zip(probe.columns()).all(is)
-        };
-        for ((shape, probe), probed) in shapes.iter().zip(probes).zip(probed) {
-            match probed.map_err(|error| failed(&shape.table, error)) {
-                Ok(_) if as_expected(shape, probe) => {}
-                Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error),
-                _ => {
-                    self.forget();
-                    let what = format!("write table {}: its columns' types have changed meanwhile", shape.table);
-                    return Err(Error::new(ErrorKind::Transient, what));
+        let Some(first) = shapes.first() else { return Ok(()) };
+        let types = self
+            .prepared(
+                "SELECT attrelid, array_agg(atttypid ORDER BY attnum) FROM pg_catalog.pg_attribute \
+                 WHERE attrelid = ANY ($1) AND attnum > 0 AND NOT attisdropped GROUP BY attrelid",
+            )
+            .await?;
+        let hold = format!(
+            "LOCK TABLE {} IN ACCESS SHARE MODE",
+            list(shapes.iter().map(|shape| format!("ONLY {}", shape.table)))
+        );
+        let oids: Vec<u32> = shapes.iter().map(|shape| shape.oid).collect();
+        let (held, found) = join(self.client.batch_execute(&hold), self.client.query(&types, &[&oids])).await;
+        let found = match held {
+            Ok(()) => found.map_err(|error| from_pg("look at the types of the target's columns", error))?,
+            Err(error) => {
+                let error = failed(&first.table, error);
+                if matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Denied) {
+                    return Err(error);
                 }
+                Vec::new()
+            }
+        };
+        let found: HashMap<u32, Vec<u32>> = found.iter().map(|row| (row.get(0), row.get(1))).collect();
+        match shapes.iter().find(|shape| found.get(&shape.oid) != Some(&shape.types)) {
+            None => Ok(()),
+            Some(other) => {
+                self.forget();
+                let what = format!("write table {}: its columns' types have changed meanwhile", other.table);
+                Err(Error::new(ErrorKind::Transient, what))
             }
         }
-        Ok(())
     }
+}
+
+/// Puts rows into a buffer until it is full, or one of them does not go in this format. Returns those that are left.
+fn put_some<'r, 'a>(
+    format: Format,
+    mut rows: &'r [&'a Row],
+    columns: &[Written],
+    buffer: &mut BytesMut,
+) -> &'r [&'a Row] {
+    while let [row, rest @ ..] = rows
+        && buffer.len() < COPY_BYTES
+        && format.put(row, columns, buffer).is_some()
+    {
+        rows = rest;
+    }
+    rows
 }
 
 /// Ends a COPY, if there is one.
