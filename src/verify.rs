@@ -20,7 +20,7 @@ use merge::{Counts, Kind, merge};
 use rowferry_api::{
     Applier, Cell, Error, ErrorKind, Key, Position, Range, Result, Source, TableReader, TableSchema, Target,
 };
-use rows::{Rows, hashes};
+use rows::{Alike, Rows, hashes};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -116,7 +116,8 @@ impl Verifier<'_> {
 
     async fn open<'t>(&self, read: &'t TableSchema, target: &'t TableSchema) -> Result<Ends<'t>> {
         let (source, target_reader) = tokio::try_join!(self.source.open_tables(), self.target.open_tables())?;
-        Ok(Ends { source, target: target_reader, read, written: target })
+        let alike = Alike::of(&*source, &*target_reader, read);
+        Ok(Ends { source, target: target_reader, read, written: target, alike })
     }
 
     /// Looks again until what differs is real.
@@ -248,15 +249,16 @@ struct Ends<'t> {
     target: Box<dyn TableReader>,
     read: &'t TableSchema,
     written: &'t TableSchema,
+    alike: Alike,
 }
 
 impl Ends<'_> {
     async fn at_source(&mut self, range: &Range) -> Result<HashMap<u128, u128>> {
-        hashes(Rows::new(self.source.read(self.read, range, false).await?, self.read)).await
+        hashes(Rows::new(self.source.read(self.read, range, false).await?, self.read, self.alike)).await
     }
 
     async fn at_target(&mut self, range: &Range) -> Result<HashMap<u128, u128>> {
-        hashes(Rows::new(self.target.read(self.written, range, false).await?, self.read)).await
+        hashes(Rows::new(self.target.read(self.written, range, false).await?, self.read, self.alike)).await
     }
 }
 
@@ -265,7 +267,9 @@ impl Comparison {
     async fn look(&mut self, ends: &mut Ends<'_>, range: Range) -> Result<()> {
         let (left, right) =
             tokio::try_join!(ends.source.read(ends.read, &range, true), ends.target.read(ends.written, &range, true))?;
-        let merged = merge(Rows::new(left, ends.read), Rows::new(right, ends.read), self.suspects.len()).await?;
+        let merged =
+            merge(Rows::new(left, ends.read, ends.alike), Rows::new(right, ends.read, ends.alike), self.suspects.len())
+                .await?;
         self.source_rows += merged.counts.source_rows;
         self.target_rows += merged.counts.target_rows;
         match merged.keys {

@@ -42,8 +42,25 @@ on_mysql() (
     cargo test --locked --no-fail-fast -p rowferry --test cases cases_into_mysql || failed=1
     CASE=mysql cargo test --locked -p rowferry --test failpoints || failed=1
     cargo test --locked --no-fail-fast -p rowferry-mysql || failed=1
+    both_ways || failed=1
     exit $failed
 )
+
+# From this server into Debian's MariaDB, and back.
+both_ways() {
+    local this=$ROWFERRY_TEST_MYSQL pipe=$MYSQL_PIPE pid=$MYSQL_PID server=$ROWFERRY_MYSQL_SERVER home=$ROWFERRY_MYSQL_HOME
+    local result=0 into='cargo test --locked -p rowferry --test cases_mysql mysql_cases_into_mysql'
+    unset ROWFERRY_MYSQL_SERVER ROWFERRY_MYSQL_HOME
+    if start_mysql; then
+        ROWFERRY_TEST_MYSQL=$MYSQL_URL ROWFERRY_TEST_MYSQL_TARGET=$this $into || result=1
+        ROWFERRY_MYSQL_SERVER=$server ROWFERRY_MYSQL_HOME=$home ROWFERRY_TEST_MYSQL_TARGET=$MYSQL_URL $into || result=1
+        stop_mysql
+    else
+        result=1
+    fi
+    MYSQL_PIPE=$pipe MYSQL_PID=$pid
+    return $result
+}
 
 start_both() {
     failed=0

@@ -1,7 +1,7 @@
 //! One look at a range of both ends, for a copy that writes only what differs.
 
 use super::merge::merge;
-use super::rows::Rows;
+use super::rows::{Alike, Rows};
 use futures_util::StreamExt;
 use rowferry_api::{Cell, Key, Range, Result, TableReader, TableSchema};
 
@@ -23,11 +23,12 @@ pub async fn look(
     written: &TableSchema,
     range: &Range,
 ) -> Result<Option<Look>> {
+    let alike = Alike::of(source, target, read);
     let mut there = target.read(written, range, true).await?;
     let Some(first) = there.next().await.transpose()? else { return Ok(None) };
     let there = Box::pin(futures_util::stream::iter([Ok(first)]).chain(there));
     let here = source.read(read, range, true).await?;
-    let merged = merge(Rows::new(here, read), Rows::new(there, read), 0).await?;
+    let merged = merge(Rows::new(here, read, alike), Rows::new(there, read, alike), 0).await?;
     // A key that holds NULL finds no row.
     let findable = |key: &Key| key.cells().all(|cell| cell != Cell::Null);
     let keys = merged.keys.filter(|_| !merged.out_of_order).map(|keys| keys.into_iter().map(|(key, _)| key));

@@ -3,12 +3,45 @@
 use bytes::Bytes;
 use futures_util::StreamExt;
 use rowferry_api::{
-    BlockStream, Cell, Error, ErrorKind, Key, KeyOrder, Result, TableSchema, Type, canonical_cell, decode_copy_row,
+    BlockStream, Cell, Dialect, Error, ErrorKind, Key, KeyOrder, Result, TableReader, TableSchema, Type,
+    canonical_cell, canonical_document, decode_copy_row,
 };
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use xxhash_rust::xxh3::xxh3_128;
+
+/// What counts as equal although it reads otherwise, since one end does not keep it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Alike {
+    /// JSON documents that mean the same.
+    pub(super) documents: bool,
+    /// Both zeros.
+    pub(super) zeros: bool,
+}
+
+impl Alike {
+    pub(super) fn of(source: &dyn TableReader, target: &dyn TableReader, form: &TableSchema) -> Self {
+        let (here, there) = (source.keeps(), target.keeps());
+        // Only between servers of MySQL's kind is JSON more than text at the target.
+        let documents = form.dialect == Dialect::Mysql && here.json_text && !there.json_text;
+        Self { documents, zeros: !there.minus_zero }
+    }
+
+    fn put(self, ty: &Type, cell: Cell<'_>, out: &mut Vec<u8>) {
+        match (ty, cell) {
+            (Type::Json, Cell::Text(text)) if self.documents => {
+                let start = out.len();
+                if canonical_document(text, out).is_none() {
+                    out.truncate(start);
+                    canonical_cell(ty, cell, out);
+                }
+            }
+            (Type::Float { .. }, Cell::Text(b"-0")) if self.zeros => canonical_cell(ty, Cell::Text(b"0"), out),
+            _ => canonical_cell(ty, cell, out),
+        }
+    }
+}
 
 /// The rows of a stream.
 pub(super) struct Rows<'a> {
@@ -17,6 +50,7 @@ pub(super) struct Rows<'a> {
     block: Bytes,
     types: Vec<Type>,
     key_types: Vec<Type>,
+    alike: Alike,
     /// For each column, its place in the key.
     key_places: Vec<Option<usize>>,
     orders: Vec<KeyOrder>,
@@ -38,11 +72,12 @@ struct KeyCell {
 impl<'a> Rows<'a> {
     /// Rows whose cells stand in the order of the source's form, at whichever end they were read: both ends are compared
     /// under the source's types.
-    pub(super) fn new(blocks: BlockStream<'a>, source: &TableSchema) -> Self {
+    pub(super) fn new(blocks: BlockStream<'a>, source: &TableSchema, alike: Alike) -> Self {
         let place = |index| source.key.iter().position(|&column| column == index);
         Self {
             blocks,
             block: Bytes::new(),
+            alike,
             types: source.columns.iter().map(|column| column.ty.clone()).collect(),
             key_types: source.key_columns().map(|column| column.ty.clone()).collect(),
             key_places: (0..source.columns.len()).map(place).collect(),
@@ -72,13 +107,13 @@ impl<'a> Rows<'a> {
     fn take(&mut self, line: &[u8]) -> Result<()> {
         std::mem::swap(&mut self.key, &mut self.last_key);
         self.count += 1;
-        let Self { types, key_places, key, canonical, .. } = self;
+        let Self { types, key_places, key, canonical, alike, .. } = self;
         canonical.clear();
         let mut cells = 0;
         decode_copy_row(line, &mut self.scratch, |index, cell| {
             cells = index + 1;
             let Some(ty) = types.get(index) else { return };
-            canonical_cell(ty, cell.map_or(Cell::Null, Cell::Text), canonical);
+            alike.put(ty, cell.map_or(Cell::Null, Cell::Text), canonical);
             if let Some(place) = key_places[index] {
                 key[place].null = cell.is_none();
                 key[place].text.clear();

@@ -39,7 +39,7 @@ macro_rules! failpoint {
 
 pub use batch::{Applied, Batch, PartialUpdate, Replaced, Step, TableRows};
 pub use block::{Block, BlockStream, decode_copy_row, encode_copy_cell};
-pub use canonical::canonical_cell;
+pub use canonical::{Decimal, canonical_cell, canonical_document};
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use event::{Change, Event, Op, Timestamp};
 pub use finding::{Finding, Severity};
@@ -50,7 +50,7 @@ pub use row::{Cell, Cells, Key, KeyEncoder, MalformedRow, Row, RowBuilder};
 pub use schema::{
     Alteration, Column, Dialect, Fill, ForeignKey, Generated, Index, TableName, TableSchema, Type, TypeDef, TypeDefKind,
 };
-pub use source::{LogKept, LogReader, LogStart, Source, SourceTable, TableReader};
+pub use source::{Keeps, LogKept, LogReader, LogStart, Source, SourceTable, TableReader};
 pub use target::{Applier, Capabilities, Created, HeldPosition, Target};
 pub use turns::{Staged, Staging, Turns};
 pub use widening::is_wider;

@@ -171,4 +171,18 @@ pub trait TableReader: Send {
     /// makes the next call reconnect.
     async fn read<'a>(&'a mut self, table: &'a TableSchema, range: &'a Range, ordered: bool)
     -> Result<BlockStream<'a>>;
+
+    /// What its store gives back as it was given.
+    fn keeps(&self) -> Keeps {
+        Keeps { json_text: true, minus_zero: true }
+    }
+}
+
+/// What a store gives back as it was given: where it does not, equal values may read otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeps {
+    /// JSON is the text that it was, and not a document whose members and numbers are written in the store's own way.
+    pub json_text: bool,
+    /// A float that is zero has its sign.
+    pub minus_zero: bool,
 }

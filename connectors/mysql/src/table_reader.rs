@@ -6,7 +6,7 @@ mod cells;
 mod native;
 mod split;
 
-use crate::connection::{ConnectOptions, Server, from_mysql, quote_name, quote_table};
+use crate::connection::{ConnectOptions, Flavor, Server, from_mysql, quote_name, quote_table};
 use crate::keys;
 use crate::shared::Shared;
 use crate::zero_dates::{NullDates, ZeroDates};
@@ -17,7 +17,7 @@ use futures_util::stream;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, QueryResult, TextProtocol, Value};
 use native::NativeRange;
-use rowferry_api::{Block, BlockStream, Range, Result, TableReader, TableSchema, Type};
+use rowferry_api::{Block, BlockStream, Keeps, Range, Result, TableReader, TableSchema, Type};
 use std::sync::Arc;
 
 /// Bytes of a block, unless one row is larger.
@@ -57,6 +57,10 @@ impl MysqlTableReader {
 
 #[async_trait]
 impl TableReader for MysqlTableReader {
+    fn keeps(&self) -> Keeps {
+        Keeps { json_text: !self.server.is_mysql(5, 8), minus_zero: self.server.flavor == Flavor::Mysql }
+    }
+
     async fn split(&mut self, table: &TableSchema, rows_per_range: u64, ordered: bool) -> Result<Vec<Range>> {
         self.make_usable().await?;
         self.reading = true;

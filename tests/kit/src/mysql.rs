@@ -58,6 +58,14 @@ impl Mysql {
         })
     }
 
+    /// Another server for what goes from one kind to another: the one that `ROWFERRY_TEST_MYSQL_TARGET` names, if any.
+    pub fn other() -> Option<&'static Self> {
+        static OTHER: OnceLock<Option<Mysql>> = OnceLock::new();
+        let named = || std::env::var("ROWFERRY_TEST_MYSQL_TARGET").ok().filter(|url| !url.is_empty());
+        let other = || named().map(|url| Self { base_url: url.trim_end_matches('/').to_owned(), own: None });
+        OTHER.get_or_init(other).as_ref()
+    }
+
     /// Starts a private server with these options behind the usual ones, where the last one wins:
     /// `--binlog-row-image=MINIMAL`.
     pub fn start(options: &[&str]) -> Self {

@@ -107,12 +107,20 @@ fn define(form: &TableSchema, column: &Column, session: &Session, spare: Spare) 
         if leads && is_int && !column.nullable {
             text += " AUTO_INCREMENT";
         }
-    } else if let (Some(default), Dialect::Mysql, false) = (&column.default, form.dialect, spare.defaults) {
+    } else if let (Some(default), Dialect::Mysql, false) = (&column.default, form.dialect, spare.defaults)
+        && !is_of_sequence(default)
+    {
         text += &format!(" DEFAULT {default}");
     } else {
         text += without_default(column, &ty);
     }
     text
+}
+
+/// MariaDB's sequences are not carried: a default would draw from the source's own, or from none.
+fn is_of_sequence(default: &str) -> bool {
+    let default = default.to_ascii_lowercase();
+    ["nextval(", "lastval(", "setval("].iter().any(|function| default.contains(function))
 }
 
 /// The first TIMESTAMP of a table would follow the time of every update on older servers.
@@ -138,12 +146,17 @@ fn define_computed(form: &TableSchema, column: &Column, session: &Session) -> Op
 
 /// What of a form no statement here carries over.
 pub(super) fn left_out(form: &TableSchema, have: &TargetTable) -> Vec<Finding> {
+    let drawn = form.columns.iter().filter(|column| column.default.as_deref().is_some_and(is_of_sequence));
+    let drawn = drawn.filter(|_| form.dialect == Dialect::Mysql).map(|column| {
+        let what = format!("column {} has its default from a sequence, which is not made here", column.name);
+        Finding::warning(format!("table {}", form.name), what, None)
+    });
     let missing = form.computed.iter().filter(|column| have.column(&column.name).is_none());
     let finding = |column: &Column| {
         let what = format!("column {} is computed at the source and is not made here", column.name);
         Finding::warning(format!("table {}", form.name), what, None)
     };
-    missing.map(finding).collect()
+    missing.map(finding).chain(drawn).collect()
 }
 
 /// Carries a change of form over.

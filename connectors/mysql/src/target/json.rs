@@ -5,6 +5,7 @@
 //! those.
 
 use super::write::put_quoted;
+use rowferry_api::Decimal;
 
 /// Deeper documents are none that a server takes.
 const MAX_DEPTH: usize = 100;
@@ -21,12 +22,19 @@ enum Part<'a> {
     Object(Vec<(&'a [u8], Part<'a>)>),
 }
 
-/// Appends an expression of the document. A text that is no JSON is appended as text, for the server to refuse.
-pub(super) fn put_json(text: &[u8], out: &mut Vec<u8>) {
-    match (Scanner { text, at: 0 }).value(0) {
+/// Appends an expression of the document. A text that is no JSON is appended as text, for the server to refuse. `None` if a number in it
+/// would be rounded.
+pub(super) fn put_json(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let mut scanner = Scanner { text, at: 0, is_rounded: false };
+    let document = scanner.value(0);
+    if scanner.is_rounded {
+        return None;
+    }
+    match document {
         Some(Part::Plain(_)) | None => put_quoted(b"", text, out),
         Some(part) => put(&part, out),
     }
+    Some(())
 }
 
 fn put(part: &Part<'_>, out: &mut Vec<u8>) {
@@ -88,9 +96,18 @@ fn is_decimal(number: &[u8]) -> bool {
     ends_in_zero || is_small || precision > 15
 }
 
+/// Whether a number that a server keeps as a double is another one then.
+fn is_rounded(number: &[u8]) -> bool {
+    let Some(text) = std::str::from_utf8(number).ok() else { return false };
+    let Ok(double) = text.parse::<f64>() else { return false };
+    Decimal::of(&format!("{double:e}")) != Decimal::of(text)
+}
+
 struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
+    /// A number would be rounded.
+    is_rounded: bool,
 }
 
 impl<'a> Scanner<'a> {
@@ -150,7 +167,13 @@ impl<'a> Scanner<'a> {
                 self.at += len;
                 let word = &self.text[start..self.at];
                 let is_number = first == b'-' || first.is_ascii_digit();
-                (len > 0).then_some(if is_number && is_decimal(word) { Part::Decimal(word) } else { Part::Plain(word) })
+                if is_number && is_decimal(word) {
+                    return Some(Part::Decimal(word));
+                }
+                let is_int = |text: &str| text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok();
+                let is_double = is_number && !std::str::from_utf8(word).is_ok_and(is_int);
+                self.is_rounded |= is_double && is_rounded(word);
+                (len > 0).then_some(Part::Plain(word))
             }
         }
     }
@@ -181,8 +204,10 @@ mod tests {
 
     fn expression(text: &str) -> String {
         let mut out = Vec::new();
-        put_json(text.as_bytes(), &mut out);
-        String::from_utf8(out).unwrap()
+        match put_json(text.as_bytes(), &mut out) {
+            Some(()) => String::from_utf8(out).unwrap(),
+            None => "rounded".into(),
+        }
     }
 
     #[test]
@@ -202,6 +227,20 @@ mod tests {
         );
         assert_eq!(expression("18446744073709551615"), "'18446744073709551615'");
         assert_eq!(expression("[1, "), "'[1, '", "no JSON: for the server to refuse");
+    }
+
+    #[test]
+    fn a_number_that_would_be_rounded_is_refused() {
+        for kept in ["1e100", "-1.5E-10", "100e-2", "5e-324", "0e9", "-0.0", "1.7976931348623157e308", "0.1e1"] {
+            assert_ne!(expression(&format!("[{kept}]")), "rounded", "{kept}");
+        }
+        let long = format!("{}1", "1234567890".repeat(7));
+        for rounded in
+            ["1.23456789012345678901e5", "1e400", "1e-400", "9007199254740993e0", &long, &format!("0.{long}")]
+        {
+            assert_eq!(expression(&format!("{{\"a\": [{rounded}]}}")), "rounded", "{rounded}");
+        }
+        assert_ne!(expression(r#"["1e400"]"#), "rounded", "text is no number");
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use crate::connection::ConnectOptions;
 use crate::keys;
 use crate::table_reader::MysqlTableReader;
 use async_trait::async_trait;
-use rowferry_api::{BlockStream, Error, ErrorKind, Range, Result, TableReader, TableSchema};
+use rowferry_api::{BlockStream, Error, ErrorKind, Keeps, Range, Result, TableReader, TableSchema};
 
 /// A connection that reads tables, and one that looks at what they are.
 pub(super) struct TargetReader {
@@ -45,6 +45,10 @@ impl TargetReader {
 
 #[async_trait]
 impl TableReader for TargetReader {
+    fn keeps(&self) -> Keeps {
+        self.reader.keeps()
+    }
+
     async fn split(&mut self, table: &TableSchema, rows_per_range: u64, ordered: bool) -> Result<Vec<Range>> {
         self.localize(table).await?;
         let (_, localized) = self.known.as_ref().expect("it was just made known");

@@ -115,6 +115,8 @@ fn mysql_type(native: &str, server: Server) -> String {
             // MariaDB's JSON is this, with a check of its form that MySQL's own text always passes.
             "longtext character set utf8mb4 collate utf8mb4_bin".into()
         }
+        // MySQL's name for it since 8.0, which others do not know.
+        _ if native == "geomcollection" && !server.is_mysql(8, 0) => "geometrycollection".into(),
         _ => native.to_owned(),
     };
     known_collation(&without_widths(native, server), server)
@@ -248,6 +250,8 @@ mod tests {
         }
         assert_eq!(mysql_type("int(11) unsigned", NEW), "int unsigned");
         assert_eq!(mysql_type("int(11)", OLD), "int(11)");
+        assert_eq!(mysql_type("geomcollection", MARIADB), "geometrycollection");
+        assert_eq!(mysql_type("geomcollection", NEW), "geomcollection");
         assert_eq!(mysql_type("uuid", NEW), "char(36) character set ascii collate ascii_bin");
         assert_eq!(
             mysql_type("varchar(3) character set utf8mb3 collate utf8mb3_general_ci", OLD),

@@ -133,7 +133,7 @@ impl Form {
                 out.extend_from_slice(bits.to_string().as_bytes());
             }
             Self::Text => layout.put_string(std::str::from_utf8(text).ok()?.as_bytes(), out),
-            Self::Json => put_json(std::str::from_utf8(text).ok()?.as_bytes(), out),
+            Self::Json => put_json(std::str::from_utf8(text).ok()?.as_bytes(), out)?,
             Self::Bytes => put_quoted(b"_binary", &unhex(text)?, out),
             Self::Date => layout.put_string(Some(text).filter(|text| is_date(text))?, out),
             Self::Time => layout.put_string(Some(text).filter(|text| is_time(text))?, out),
@@ -155,7 +155,8 @@ impl Form {
             Self::Number => "number",
             Self::Float | Self::Double => "finite number",
             Self::Bits => "row of at most 64 bits",
-            Self::Text | Self::Json => "text in UTF-8",
+            Self::Text => "text in UTF-8",
+            Self::Json => "JSON whose numbers are kept as they are",
             Self::Bytes => "string of bytes",
             Self::Date => "date from year 0 to 9999",
             Self::Time => "time",

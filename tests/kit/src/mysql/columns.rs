@@ -75,6 +75,10 @@ impl Column {
         }
     }
 
+    pub(super) fn is_json(&self) -> bool {
+        self.data_type == "json"
+    }
+
     pub(super) fn is_single(&self) -> bool {
         self.form() == Form::Single
     }

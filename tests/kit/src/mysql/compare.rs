@@ -67,8 +67,11 @@ pub async fn differences(source: &MysqlDatabase, target: Target<'_>, pairs: &[Pa
         // What the source generates may be generated at the target, or be left out.
         let there = columns_there(target, pair).await;
         columns.retain(|column| !column.generated || there.contains(&column.name));
-        let here = rows(source, &pair.source, &columns).await;
-        let there = target_rows(target, pair, &columns).await;
+        let mut here = rows(source, &pair.source, &columns).await;
+        let mut there = target_rows(target, pair, &columns).await;
+        if let Target::Mysql(database) = target {
+            as_kept_at(database, &pair.target.1, &columns, [&mut here, &mut there]).await;
+        }
         match (here, there) {
             (Ok(here), Ok(there)) => {
                 let here = here.into_iter().map(|row| join(&expected(target, &columns, row))).collect();
@@ -155,6 +158,25 @@ pub(crate) fn from_postgres(columns: &[PostgresColumn], row: Vec<Option<String>>
         })
     };
     columns.iter().zip(row).map(text).collect()
+}
+
+/// What another kind of server keeps otherwise and is the same: MySQL sorts documents that MariaDB has as text, MariaDB has no minus zero.
+async fn as_kept_at(database: &MysqlDatabase, table: &str, columns: &[Column], ends: [&mut Result<Rows, String>; 2]) {
+    let there = columns_of(database, table).await;
+    let is_document =
+        |column: &Column| !column.is_json() && there.iter().any(|other| other.name == column.name && other.is_json());
+    let documents: Vec<bool> = columns.iter().map(is_document).collect();
+    let is_mariadb = database.value("SELECT VERSION()").await.contains("MariaDB");
+    for row in ends.into_iter().flatten().flatten() {
+        for (cell, is_document) in row.iter_mut().zip(&documents) {
+            let Some(text) = cell else { continue };
+            if *is_document {
+                *text = serde_json::from_str::<serde_json::Value>(text).expect("JSON").to_string();
+            } else if is_mariadb && (*text == single(-0.0) || *text == double(-0.0)) {
+                *text = text.replace("real 8", "real 0");
+            }
+        }
+    }
 }
 
 async fn columns_there(target: Target<'_>, pair: &Pair) -> Vec<String> {
