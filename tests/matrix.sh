@@ -38,7 +38,7 @@ on_mysql() (
     export ROWFERRY_MYSQL_SERVER=$1 ROWFERRY_MYSQL_HOME=$2
     trap stop_servers EXIT
     start_both || exit 1
-    cargo test --locked --no-fail-fast -p rowferry --test cases_mysql --test mysql_lives --test mysql_check --test turns --test examples || failed=1
+    cargo test --locked --no-fail-fast -p rowferry --test cases_mysql --test mysql_lives --test mysql_check --test xa --test turns --test examples || failed=1
     cargo test --locked --no-fail-fast -p rowferry --test cases cases_into_mysql || failed=1
     CASE=mysql cargo test --locked -p rowferry --test failpoints || failed=1
     cargo test --locked --no-fail-fast -p rowferry-mysql || failed=1
