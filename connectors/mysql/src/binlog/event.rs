@@ -128,4 +128,9 @@ pub(crate) struct RowsEvent {
     pub(super) data: Bytes,
 }
 
-impl RowsEvent {}
+impl RowsEvent {
+    /// What its rows take, uncompressed.
+    pub(crate) fn bytes(&self) -> usize {
+        self.data.len()
+    }
+}

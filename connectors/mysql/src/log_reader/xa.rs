@@ -86,7 +86,9 @@ impl Prepared {
     pub(super) fn hold(&mut self, header: &Header, event: LogEvent) {
         let Some(Group { held, .. }) = &mut self.open else { return };
         let Some((events, bytes)) = held else { return };
-        let size = header.size as usize + size_of::<(Header, LogEvent)>();
+        // Compressed rows are longer than their event.
+        let rows = if let LogEvent::Rows(rows) = &event { rows.bytes() } else { 0 };
+        let size = rows.max(header.size as usize) + size_of::<(Header, LogEvent)>();
         if self.held_bytes + size > HELD_BYTES {
             self.held_bytes -= *bytes;
             *held = None;
@@ -217,5 +219,76 @@ impl Reread {
             format!("the log does not have it from {}:{} on", self.from.file, self.from.offset),
         )
         .hint("Run `rowferry resync --all`: it goes on from the log's end and compares and copies every table again.")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::Flavor;
+
+    fn at(offset: u64) -> LogPosition {
+        LogPosition { file: "b.000001".into(), offset, server: "1".into(), gtids: None }
+    }
+
+    /// Prepares a transaction of one event of this size.
+    fn prepare(prepared: &mut Prepared, xid: &str, size: usize) {
+        prepared.begin(at(size as u64));
+        let header = Header { timestamp: 0, type_code: 0, server_id: 1, size: size as u32, end_position: 0, flags: 0 };
+        prepared.hold(&header, LogEvent::Ignored);
+        prepared.prepare(xid.into()).unwrap();
+    }
+
+    fn is_held(replay: Option<Replay>) -> bool {
+        matches!(replay, Some(Replay::Held(events)) if events.len() == 1)
+    }
+
+    #[test]
+    fn what_does_not_fit_is_read_again_and_what_ends_makes_room() {
+        let mut prepared = Prepared::from(ResumePoint::from(at(4)));
+        prepare(&mut prepared, "a", HELD_BYTES / 2);
+        prepare(&mut prepared, "b", HELD_BYTES / 2);
+        prepare(&mut prepared, "c", 100);
+        assert!(is_held(prepared.commit("a".into())));
+        assert!(matches!(prepared.commit("b".into()), Some(Replay::Again(reread)) if reread.xid == "b"));
+        prepare(&mut prepared, "d", HELD_BYTES / 2);
+        prepared.roll_back("d");
+        prepare(&mut prepared, "e", HELD_BYTES / 2);
+        assert!(is_held(prepared.commit("e".into())));
+        assert!(is_held(prepared.commit("c".into())));
+        prepared.begin(at(9));
+        prepared.begin(at(9));
+        prepared.abandon();
+        assert_eq!(prepared.held_bytes, 0);
+        assert!(prepared.commit("c".into()).is_none());
+    }
+
+    #[test]
+    fn positions_name_what_is_prepared_until_it_ends() {
+        let point = ResumePoint { settled: Some(at(50)), ..ResumePoint::from(at(4)) };
+        let mut prepared = Prepared::from(point);
+        assert!(prepared.is_settled(&at(49)) && !prepared.is_settled(&at(50)));
+        prepare(&mut prepared, "X'61',X'',1", 10);
+        prepare(&mut prepared, "X'62',X'',1", 20);
+        assert_eq!(
+            prepared.position(&at(49)).as_str(),
+            "b.000001:49@1 +X'61',X'',1 b.000001:10@1 +X'62',X'',1 b.000001:20@1 ~b.000001:50@1"
+        );
+        prepared.roll_back("X'61',X'',1");
+        let position = prepared.position(&at(50));
+        assert_eq!(position.as_str(), "b.000001:50@1 +X'62',X'',1 b.000001:20@1");
+        let mut again = Prepared::from(ResumePoint::parse(Flavor::Mysql, &position).unwrap());
+        assert!(matches!(again.commit("X'62',X'',1".into()), Some(Replay::Again(reread)) if reread.from == at(20)));
+        assert_eq!(again.position(&at(60)).as_str(), "b.000001:60@1");
+    }
+
+    #[test]
+    fn more_than_every_position_can_name_is_refused() {
+        let mut prepared = Prepared::from(ResumePoint::from(at(4)));
+        for number in 0..MOST_PREPARED {
+            prepare(&mut prepared, &number.to_string(), 1);
+        }
+        prepared.begin(at(1));
+        assert!(prepared.prepare("one more".into()).unwrap_err().to_string().contains("one more"));
     }
 }
