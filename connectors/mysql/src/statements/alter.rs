@@ -60,7 +60,10 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Vec<AlterAction> {
     while let Some(mut part) = cursor.part() {
         // From these on, commas part names of partitions or of columns to sort by.
         let is_last = action(&mut part, &mut actions, &mut charset).unwrap_or_else(|| {
-            actions.push(AlterAction::Unclear);
+            // Once is enough.
+            if actions.last() != Some(&AlterAction::Unclear) {
+                actions.push(AlterAction::Unclear);
+            }
             false
         });
         if is_last {
