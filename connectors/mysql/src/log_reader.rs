@@ -161,10 +161,16 @@ impl MysqlLogReader {
 
     /// What has to be known before the current event is taken.
     fn question(&self) -> Option<Question> {
+        let described = match &self.current {
+            Some((_, LogEvent::TableMap(map), _)) => Some(map),
+            Some((_, LogEvent::Rows(rows), _)) => Some(&rows.table),
+            _ => None,
+        };
+        if let Some(map) = described {
+            let is_new = !self.prepared.is_open() && !self.tables().knows(map);
+            return is_new.then(|| Question::Describe(map.clone()));
+        }
         match &self.current {
-            Some((_, LogEvent::TableMap(map), _)) if !self.prepared.is_open() && !self.tables().knows(map) => {
-                Some(Question::Describe(map.clone()))
-            }
             Some((_, LogEvent::Query(query), _)) => {
                 let gone = self.taken_away(query);
                 (!gone.is_empty()).then_some(Question::WhichAreThere(gone))
