@@ -29,6 +29,7 @@ mod values;
 pub(crate) use compressed::PayloadEvents;
 pub(crate) use decoder::Decoder;
 pub(crate) use event::{AlterPhase, GtidEvent, LogEvent, QueryEvent, RowsEvent, RowsKind};
+pub(crate) use gtid_event::xid as xid_text;
 pub(crate) use header::Header;
 pub(crate) use log_type::LogType;
 pub(crate) use rows::RowDecoder;

@@ -22,6 +22,7 @@ use async_trait::async_trait;
 use feed::{Access, Fed, Feed};
 use futures_util::FutureExt;
 use rowferry_api::{Error, ErrorKind, Event, LogReader, Position, Result, TableName, TableSchema};
+use std::cmp::Ordering;
 use std::sync::Arc;
 use tables::{Answer, Question, Tables};
 use tokio::task::JoinHandle;
@@ -86,15 +87,14 @@ impl MysqlLogReader {
         let clock_ahead_us = dump::clock_ahead_us(&mut conn).await?;
         // What was applied before may still not be visible.
         let is_known = start.server == origin.server || (server.flavor == Flavor::Mysql && start.gtids.is_some());
-        match is_known {
-            true => shared.received.set(start.clone()),
-            false => shared.received.forget(),
+        if !is_known {
+            shared.received.forget();
         }
         let tables = Tables::open(conn, server, connect.clone(), shared.clone(), zero_dates, tables, followed).await?;
-        let access = Access { context, connect, server_id };
+        let access = Access { context, connect, flavor: server.flavor, server_id };
         let feed = access.open(&start).await?;
         let position = LogPosition { server: origin.server, ..start.clone() };
-        Ok(Self {
+        let reader = Self {
             access,
             feed,
             tables: Some(tables),
@@ -112,7 +112,11 @@ impl MysqlLogReader {
             there: Vec::new(),
             silent: 0,
             clock_ahead_us,
-        })
+        };
+        if is_known {
+            reader.publish();
+        }
+        Ok(reader)
     }
 
     /// Waits for the next event; without `wait` there may be none yet.
@@ -241,6 +245,13 @@ impl MysqlLogReader {
             if let (Some(gtids), Some(gtid)) = (&mut received.gtids, &transaction.gtid) {
                 gtids.add(gtid);
             }
+        }
+        // What was committed before that place without its rows has to be seen as well.
+        if let Some(settled) = self.prepared.settled()
+            && settled.compare(&received) == Some(Ordering::Greater)
+            && settled.server == received.server
+        {
+            received = settled.clone();
         }
         self.shared.received.set(received);
     }

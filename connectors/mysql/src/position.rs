@@ -72,8 +72,13 @@ pub(crate) fn place_of(position: &Position) -> &str {
     &text[..end.unwrap_or(text.len())]
 }
 
+/// What a position says of a transaction that is prepared there.
+pub(crate) fn prepared_text(xid: &str, place: &LogPosition) -> String {
+    format!("{PREPARED}{xid} {place}")
+}
+
 const PREPARED: &str = " +";
-const SETTLED: &str = " ~";
+pub(crate) const SETTLED: &str = " ~";
 
 fn malformed(text: &str) -> Error {
     Error::new(ErrorKind::Protocol, format!("read the position \"{text}\": it is no place in a binary log"))
@@ -109,6 +114,14 @@ impl ResumePoint {
     }
 }
 
+impl ResumePoint {
+    /// The oldest place in the log of `server` that is needed from here on.
+    pub(crate) fn oldest_of(&self, server: &str) -> Option<&LogPosition> {
+        let places = self.prepared.values().chain([&self.at]);
+        places.filter(|place| place.server == server).min_by_key(|place| (file_number(&place.file), place.offset))
+    }
+}
+
 impl From<LogPosition> for ResumePoint {
     fn from(at: LogPosition) -> Self {
         Self { at, prepared: BTreeMap::new(), settled: None }
@@ -119,7 +132,7 @@ impl fmt::Display for ResumePoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.at)?;
         for (xid, place) in &self.prepared {
-            write!(f, "{PREPARED}{xid} {place}")?;
+            f.write_str(&prepared_text(xid, place))?;
         }
         match &self.settled {
             Some(place) => write!(f, "{SETTLED}{place}"),
@@ -212,6 +225,14 @@ mod tests {
         for bad in ["b.000009:500@1 +X'61',X'',1", "b.000009:500@1 +X'61',X'',1 b", "b.000009:500@1 ~b"] {
             assert!(ResumePoint::parse(Flavor::Mariadb, &Position::new(bad)).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_oldest_place_that_is_needed_is_one_of_this_server() {
+        let text = "b.000009:500@1 +X'61',X'',1 b.000007:90@2 +X'62',X'',1 b.000008:300@1";
+        let point = ResumePoint::parse(Flavor::Mariadb, &Position::new(text)).unwrap();
+        let oldest = |server| point.oldest_of(server).map(|place| place.offset);
+        assert_eq!([oldest("1"), oldest("2"), oldest("3")], [Some(300), Some(90), None]);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! XA transactions that are prepared while nobody follows the log: what they change is in no table yet, and in no log after it.
 
+use crate::binlog::xid_text;
 use crate::catalog::query_text;
 use crate::connection::{Server, from_mysql, server_code};
-use crate::position::ResumePoint;
-use crate::status::{Origin, head};
+use crate::position::{LogPosition, ResumePoint, file_number};
+use crate::status::{Origin, files, head};
+use crate::visibility::wait_until_visible;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use rowferry_api::{Error, Result};
@@ -13,6 +15,8 @@ use tokio::time::Instant;
 
 /// Whoever is at work has committed after this.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// From the log to the list of what is prepared, once what was committed before is visible.
+const UNNAMED: Duration = Duration::from_millis(100);
 /// The server is asked again after this, and after twice as long each time up to the second.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
@@ -21,10 +25,14 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// it is in the tables before they are read.
 pub(crate) async fn start(conn: &mut Conn, server: Server, origin: &Origin) -> Result<ResumePoint> {
     let mut point = ResumePoint::from(head(conn, server, origin).await?);
-    let Some(first) = names(conn).await? else { return Ok(point) };
+    let Some(mut first) = names(conn).await? else { return Ok(point) };
     if first.is_empty() && !have_been_prepared(conn).await? {
         return Ok(point);
     }
+    // The server names one only after it stands in the log.
+    wait_until_visible(conn, server, &point.at).await?;
+    tokio::time::sleep(UNNAMED).await;
+    first.append(&mut names(conn).await?.unwrap_or_default());
     let until = Instant::now() + PATIENCE;
     let mut pause = FIRST_PAUSE;
     if !first.is_empty() {
@@ -32,7 +40,7 @@ pub(crate) async fn start(conn: &mut Conn, server: Server, origin: &Origin) -> R
     }
     loop {
         let left = names(conn).await?.unwrap_or_default();
-        let left: Vec<&Vec<u8>> = first.intersection(&left).collect();
+        let left: Vec<&String> = first.intersection(&left).collect();
         if left.is_empty() {
             break;
         }
@@ -50,9 +58,29 @@ pub(crate) async fn start(conn: &mut Conn, server: Server, origin: &Origin) -> R
     Ok(point)
 }
 
-/// The names of what is prepared; `None` if we may not see them.
-pub(crate) async fn names(conn: &mut Conn) -> Result<Option<BTreeSet<Vec<u8>>>> {
-    let name = |(format, _, _, data): (i64, u64, u64, Vec<u8>)| [&format.to_be_bytes()[..], &data].concat();
+/// Says of which transactions the rows are not in the log any more: if one is committed, the pipeline stops.
+pub(crate) async fn warn_of_lost(conn: &mut Conn, origin: &Origin, point: &ResumePoint) {
+    // Who may not list the files hears of it then.
+    let Ok(files) = files(conn).await else { return };
+    let is_lost = |place: &LogPosition| {
+        place.server == origin.server
+            && files.first().is_some_and(|(first, _)| file_number(&place.file) < file_number(first))
+    };
+    for (xid, place) in point.prepared.iter().filter(|(_, place)| is_lost(place)) {
+        tracing::warn!(
+            %xid, from = %place,
+            "the server has purged the rows of an XA transaction that is prepared: once it is committed, every table has to be compared \
+             again (`rowferry resync --all`)"
+        );
+    }
+}
+
+/// The names of what is prepared, as the log spells them; `None` if we may not see them.
+pub(crate) async fn names(conn: &mut Conn) -> Result<Option<BTreeSet<String>>> {
+    let name = |(format, global, _, data): (i64, usize, usize, Vec<u8>)| {
+        let (global, branch) = data.split_at(global.min(data.len()));
+        xid_text(format as u32, global, branch)
+    };
     match conn.query_map("XA RECOVER", name).await {
         Ok(names) => Ok(Some(names.into_iter().collect())),
         Err(error) if server_code(&error).is_some() => Ok(None),

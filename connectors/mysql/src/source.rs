@@ -4,7 +4,7 @@ use crate::catalog::{self, Entry, Which};
 use crate::check;
 use crate::connection::{ConnectOptions, Flavor, Server, from_mysql};
 use crate::log_reader::{MysqlLogReader, Place};
-use crate::position::{LogPosition, file_number, place_of};
+use crate::position::{LogPosition, ResumePoint, file_number, place_of};
 use crate::prepared;
 use crate::shared::Shared;
 use crate::status::{self, Origin};
@@ -206,8 +206,14 @@ impl Source for MysqlSource {
         let (conn, server, origin) = asked.parts();
         let start = match resume {
             None => prepared::start(conn, server, origin).await.map(|start| (&start).into()),
-            Some(resume) => match LogPosition::parse(server.flavor, resume) {
-                Ok(position) => status::refuse_lost(conn, server, origin, &position).await.map(|()| resume.clone()),
+            Some(resume) => match ResumePoint::parse(server.flavor, resume) {
+                Ok(point) => {
+                    let found = status::refuse_lost(conn, server, origin, &point.at).await;
+                    if found.is_ok() {
+                        prepared::warn_of_lost(conn, origin, &point).await;
+                    }
+                    found.map(|()| resume.clone())
+                }
                 Err(error) => Err(error),
             },
         };
@@ -258,10 +264,13 @@ impl Source for MysqlSource {
 
     /// The server keeps its log by its own settings: what counts is how much lies between us and its end.
     async fn log_kept(&self, applied: Option<&Position>) -> Result<LogKept> {
-        let applied = applied.map(|applied| self.position(applied)).transpose()?;
         let mut asked = self.ask().await?;
-        let (conn, _, origin) = asked.parts();
-        let kept = status::kept(conn, applied.filter(|applied| applied.server == origin.server).as_ref()).await;
+        let (conn, server, origin) = asked.parts();
+        let point = applied.map(|applied| ResumePoint::parse(server.flavor, applied)).transpose();
+        let kept = match point {
+            Ok(point) => status::kept(conn, point.as_ref().and_then(|point| point.oldest_of(&origin.server))).await,
+            Err(error) => Err(error),
+        };
         asked.done(kept)
     }
 

@@ -225,7 +225,7 @@ fn xa(cursor: &mut Cursor<'_>) -> Option<Statement> {
                 xid.push('\'');
             }
             Token::Symbol(symbol) => xid.push(*symbol),
-            Token::Name(_) => return None,
+            Token::Name(name) => xid.push_str(name),
         }
     }
     let verb = if let XaVerb::Commit { .. } = verb { XaVerb::Commit { one_phase } } else { verb };

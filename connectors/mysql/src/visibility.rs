@@ -8,10 +8,12 @@
 use crate::catalog::query_text;
 use crate::connection::{Flavor, Server, from_mysql};
 use crate::position::LogPosition;
+use crate::prepared;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use rowferry_api::{Error, ErrorKind, Result};
 use std::cmp::Ordering;
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,49 +26,108 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// MySQL without GTIDs does not say what is visible: a transaction is given this long.
 const UNKNOWN: Duration = Duration::from_secs(2);
 
+/// XA transactions whose commit has just been read; of more than that no names are kept.
+const MAX_NAMES: usize = 1_000;
+
 /// How far the log's reader has come, for those who read tables.
 #[derive(Debug, Default)]
-pub(crate) struct Received(Mutex<Option<(LogPosition, Instant)>>);
+pub(crate) struct Received(Mutex<Read>);
+
+#[derive(Debug, Default, Clone)]
+struct Read {
+    /// And when we came there.
+    upto: Option<(LogPosition, Instant)>,
+    /// XA transactions whose commit was read, and when. A server shows their place in the log before their rows.
+    commits: VecDeque<(String, Instant)>,
+    /// More have been.
+    unnamed: Option<Instant>,
+}
 
 impl Received {
     /// The log has been read up to here.
     pub(crate) fn set(&self, position: LogPosition) {
-        *self.lock() = Some((position, Instant::now()));
+        self.lock().upto = Some((position, Instant::now()));
     }
 
     /// Another log is read from now on.
     pub(crate) fn forget(&self) {
-        *self.lock() = None;
+        *self.lock() = Read::default();
     }
 
-    fn get(&self) -> Option<(LogPosition, Instant)> {
-        self.lock().clone()
+    /// The commit of an XA transaction that was prepared has been read.
+    pub(crate) fn commits(&self, xid: &str) {
+        self.lock().commits(xid.to_owned(), Instant::now());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(LogPosition, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, Read> {
         self.0.lock().expect("no code panics while it holds this")
     }
 
     /// Waits until a statement on this connection sees everything received so far. On MariaDB a transaction is open
     /// then, whose snapshot does: returns whether the caller has to end it.
     pub(crate) async fn wait(&self, conn: &mut Conn, server: Server) -> Result<bool> {
-        let received = self.get();
-        let until = Instant::now() + PATIENCE;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            if is_visible(conn, server, received.as_ref()).await? {
-                return Ok(server.flavor == Flavor::Mariadb);
-            }
-            if Instant::now() >= until {
-                return Err(Error::new(
-                    ErrorKind::Transient,
-                    format!("read a table: after {PATIENCE:?} the server still does not show what its log says"),
-                )
-                .hint("Look for transactions that hang in their commit, for example waiting for a semi-synchronous replica."));
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+        let read = self.lock().clone();
+        wait(conn, server, &read).await?;
+        Ok(server.flavor == Flavor::Mariadb)
+    }
+}
+
+impl Read {
+    fn commits(&mut self, xid: String, now: Instant) {
+        self.commits.retain(|(_, at)| now - *at < UNKNOWN);
+        if self.commits.len() >= MAX_NAMES {
+            self.commits.pop_front();
+            self.unnamed = Some(now);
         }
+        self.commits.push_back((xid, now));
+    }
+
+    /// Whether the rows of XA transactions may not be visible though their commits stand in the log.
+    async fn has_commits(&self, conn: &mut Conn) -> Result<bool> {
+        let is_young = |at: Instant| at.elapsed() < UNKNOWN;
+        if self.unnamed.is_some_and(is_young) {
+            return Ok(true);
+        }
+        let young = self.commits.iter().filter(|(_, at)| is_young(*at)).map(|(xid, _)| xid.as_str());
+        let young: Vec<&str> = young.collect();
+        if young.is_empty() {
+            return Ok(false);
+        }
+        // Who may not see them waits for as long as they may take.
+        let names = prepared::names(conn).await?;
+        Ok(names.is_none_or(|names| young.iter().any(|xid| names.contains(*xid))))
+    }
+}
+
+/// Waits until the server shows what was committed before a place in its log.
+pub(crate) async fn wait_until_visible(conn: &mut Conn, server: Server, place: &LogPosition) -> Result<()> {
+    let read = Read { upto: Some((place.clone(), Instant::now())), ..Read::default() };
+    wait(conn, server, &read).await?;
+    if server.flavor == Flavor::Mariadb {
+        conn.query_drop("ROLLBACK").await.map_err(|error| from_mysql("end a snapshot", error))?;
+    }
+    Ok(())
+}
+
+/// On MariaDB with a transaction open whose snapshot shows it.
+async fn wait(conn: &mut Conn, server: Server, read: &Read) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        if !read.has_commits(conn).await? && is_visible(conn, server, read.upto.as_ref()).await? {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(Error::new(
+                ErrorKind::Transient,
+                format!("read a table: after {PATIENCE:?} the server still does not show what its log says"),
+            )
+            .hint(
+                "Look for transactions that hang in their commit, for example waiting for a semi-synchronous replica.",
+            ));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -109,4 +170,21 @@ async fn in_snapshot(conn: &mut Conn, received: Option<&(LogPosition, Instant)>)
         conn.query_drop("ROLLBACK").await.map_err(failed)?;
     }
     Ok(seen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commits_are_kept_for_as_long_as_they_may_take_and_no_more_than_some_by_name() {
+        let mut read = Read::default();
+        let start = Instant::now();
+        for number in 0..=MAX_NAMES {
+            read.commits(number.to_string(), start);
+        }
+        assert_eq!((read.commits.len(), read.unnamed), (MAX_NAMES, Some(start)));
+        read.commits("last".into(), start + UNKNOWN);
+        assert_eq!(read.commits.iter().map(|(xid, _)| xid.as_str()).collect::<Vec<_>>(), ["last"]);
+    }
 }

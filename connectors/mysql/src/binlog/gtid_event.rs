@@ -117,7 +117,7 @@ pub(super) fn read_mariadb(body: &[u8], server: u32) -> Decoded<GtidEvent> {
 }
 
 /// An XA transaction's name as statements in the log spell it, without blanks.
-pub(super) fn xid(format: u32, global: &[u8], branch: &[u8]) -> String {
+pub(crate) fn xid(format: u32, global: &[u8], branch: &[u8]) -> String {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     format!("X'{}',X'{}',{format}", hex(global), hex(branch))
 }

@@ -108,20 +108,22 @@ impl MysqlLogReader {
     }
 
     /// Takes a statement.
-    pub(super) fn statement(&mut self, header: &Header, query: &QueryEvent, events: &mut Vec<Event>) -> Result<()> {
+    pub(super) fn statement(&mut self, header: &Header, query: &QueryEvent, events: &mut Vec<Event>) -> Result<usize> {
         match &self.read(query) {
             Statement::Begin => self.transaction.get_or_insert_default().has_end = true,
             Statement::Xa(XaVerb::Start, _) => self.begin_prepared(),
             Statement::Xa(XaVerb::End | XaVerb::Prepare, _) | Statement::Savepoint(_) | Statement::Release(_) => {}
-            Statement::Xa(XaVerb::Commit { .. }, Xid(xid)) => self.commit_prepared(header, xid.clone(), events)?,
+            Statement::Xa(XaVerb::Commit { one_phase }, Xid(xid)) => {
+                return self.commit_prepared(header, xid.clone(), *one_phase, events);
+            }
             Statement::Xa(XaVerb::Rollback, Xid(xid)) => {
                 self.prepared.roll_back(xid);
-                self.end(header, events);
+                return Ok(self.end(header, events));
             }
-            Statement::Commit => self.end(header, events),
+            Statement::Commit => return Ok(self.end(header, events)),
             Statement::Rollback => {
                 self.refuse_undone("a transaction was rolled back that had changed a table without transactions")?;
-                self.end(header, events);
+                return Ok(self.end(header, events));
             }
             Statement::RollbackTo(_) => {
                 self.refuse_undone(
@@ -130,7 +132,7 @@ impl MysqlLogReader {
             }
             Statement::Dml { tables, .. } => {
                 self.refuse_statement(query, tables)?;
-                self.end_single(header, events);
+                return Ok(self.end_single(header, events));
             }
             Statement::Ddl(changes) => {
                 let phase = self.transaction.as_ref().and_then(|transaction| transaction.alter);
@@ -141,17 +143,18 @@ impl MysqlLogReader {
                 if goes_on {
                     self.transaction.get_or_insert_default().has_end = true;
                 }
-                self.end_single(header, events);
+                return Ok(self.end_single(header, events));
             }
-            Statement::Other => self.end_single(header, events),
+            Statement::Other => return Ok(self.end_single(header, events)),
         }
-        Ok(())
+        Ok(0)
     }
 
     /// A statement outside a transaction is one.
-    fn end_single(&mut self, header: &Header, events: &mut Vec<Event>) {
-        if !self.transaction.as_ref().is_some_and(|transaction| transaction.has_end) {
-            self.end(header, events);
+    fn end_single(&mut self, header: &Header, events: &mut Vec<Event>) -> usize {
+        match self.transaction.as_ref().is_some_and(|transaction| transaction.has_end) {
+            true => 0,
+            false => self.end(header, events),
         }
     }
 

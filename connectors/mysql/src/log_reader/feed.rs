@@ -2,9 +2,10 @@
 
 use super::dump::{Dump, Inner};
 use crate::binlog::{Decoder, Header, LogEvent, PayloadEvents};
-use crate::connection::ConnectOptions;
+use crate::connection::{ConnectOptions, Flavor};
 use crate::position::LogPosition;
 use crate::source::log_error;
+use crate::status;
 use rowferry_api::Result;
 
 /// An event with its header, and whether it stands inside of another one.
@@ -15,11 +16,17 @@ pub(super) type Fed = (Header, LogEvent, bool);
 pub(super) struct Access {
     pub(super) context: String,
     pub(super) connect: ConnectOptions,
+    pub(super) flavor: Flavor,
     pub(super) server_id: u32,
 }
 
 impl Access {
     pub(super) async fn open(&self, from: &LogPosition) -> Result<Feed> {
+        if from.gtids.is_none() && from.offset > u64::from(u32::MAX) {
+            let what =
+                format!("{}: a server cannot be asked for a place beyond 4 GiB of a file ({from})", self.context);
+            return Err(status::lost(what));
+        }
         let (conn, server) = self.connect.connect_without_database().await?;
         let dump = Dump::open(conn, server, self.server_id, from).await;
         let dump = dump.map_err(|error| log_error(&self.context, error))?;

@@ -14,6 +14,8 @@ const LATE_US: i64 = 2_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
     pub(super) gtid: Option<Gtid>,
+    /// Where its first event begins.
+    starts_at: Option<u64>,
     committed_at_us: Option<i64>,
     /// It goes on until it says that it ends.
     pub(super) has_end: bool,
@@ -41,20 +43,16 @@ impl MysqlLogReader {
                 Ok(0)
             }
             LogEvent::Gtid(gtid) => {
-                self.begin(gtid);
+                self.begin(header, gtid);
                 Ok(0)
             }
-            LogEvent::Query(query) => self.statement(header, &query, events).map(|()| 0),
+            LogEvent::Query(query) => self.statement(header, &query, events),
             LogEvent::Rows(rows) => self.rows(header, &rows, events),
-            LogEvent::Xid => {
-                self.end(header, events);
-                Ok(0)
-            }
-            LogEvent::XaPrepare { one_phase: true, xid } => self.commit_prepared(header, xid, events).map(|()| 0),
-            LogEvent::XaPrepare { one_phase: false, xid } => {
-                self.prepared.prepare(xid).map_err(|error| error.within(self.access.context.as_str()))?;
-                self.end(header, events);
-                Ok(0)
+            LogEvent::Xid => Ok(self.end(header, events)),
+            LogEvent::XaPrepare { xid, one_phase: true } => self.commit_prepared(header, xid, true, events),
+            LogEvent::XaPrepare { xid, one_phase: false } => {
+                self.prepare(xid)?;
+                Ok(self.end(header, events))
             }
             LogEvent::StatementLoad => Err(self.refused(
                 "LOAD DATA was logged as a statement, without its rows",
@@ -79,19 +77,20 @@ impl MysqlLogReader {
         }
     }
 
-    fn begin(&mut self, event: GtidEvent) {
+    fn begin(&mut self, header: &Header, event: GtidEvent) {
         self.prepared.abandon();
-        if event.prepares.is_some() {
-            self.prepared.begin(self.position.clone());
-        }
         self.transaction = Some(Transaction {
             gtid: event.gtid,
+            starts_at: self.offset.checked_sub(u64::from(header.size)),
             committed_at_us: event.commit_time_us.and_then(|us| i64::try_from(us).ok()),
             // MariaDB says so; MySQL has a BEGIN.
             has_end: self.server.flavor == crate::connection::Flavor::Mariadb && !event.is_standalone,
             alter: event.alter,
             began: false,
         });
+        if event.prepares.is_some() {
+            self.begin_prepared();
+        }
     }
 
     /// Outside a transaction: where we are is where we go on. Asked by GTID a server begins at a file's start, and passes over
@@ -107,8 +106,8 @@ impl MysqlLogReader {
         self.position.offset = self.offset;
     }
 
-    /// The transaction ends.
-    pub(super) fn end(&mut self, header: &Header, events: &mut Vec<Event>) {
+    /// The transaction ends; the bytes that this appends.
+    pub(super) fn end(&mut self, header: &Header, events: &mut Vec<Event>) -> usize {
         let transaction = self.transaction.take().unwrap_or_default();
         if let (Some(gtids), Some(gtid)) = (&mut self.position.gtids, &transaction.gtid) {
             gtids.add(gtid);
@@ -116,40 +115,67 @@ impl MysqlLogReader {
         self.moved();
         if !transaction.began {
             self.silent += 1;
-            return;
+            return 0;
         }
         let committed_at = transaction.committed_at_us.unwrap_or(i64::from(header.timestamp) * 1_000_000);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
         let age_us = i64::try_from(now).unwrap_or(i64::MAX).saturating_add(self.clock_ahead_us) - committed_at;
+        let position = self.prepared.position(&self.position);
+        let bytes = position.as_str().len();
         events.push(Event::Commit {
-            position: self.prepared.position(&self.position),
+            position,
             committed_at: Timestamp(committed_at - self.clock_ahead_us),
             is_late: age_us > LATE_US,
         });
         self.silent = 0;
+        bytes
     }
 
     /// Rows follow that count once they are committed.
     pub(super) fn begin_prepared(&mut self) {
-        self.transaction.get_or_insert_default().has_end = true;
-        self.prepared.begin(self.position.clone());
+        let transaction = self.transaction.get_or_insert_default();
+        transaction.has_end = true;
+        let mut from = self.position.clone();
+        if let Some(starts_at) = transaction.starts_at {
+            from.file.clone_from(&self.file);
+            from.offset = starts_at;
+        }
+        self.prepared.begin(from);
     }
 
-    /// A transaction that was prepared is committed: its rows come now, and then its end.
-    pub(super) fn commit_prepared(&mut self, header: &Header, xid: String, events: &mut Vec<Event>) -> Result<()> {
-        let name = xid.clone();
-        match self.prepared.commit(xid) {
-            Some(replay) => self.replay = Some((replay, *header)),
-            None if self.prepared.is_settled(&self.position) => self.end(header, events),
-            None => {
-                return Err(self.refused(
-                    &format!("XA transaction {name} is committed, which was prepared before its log was followed: its rows are not known"),
-                    "Run `rowferry resync --all`: it goes on from the log's end and compares and copies every table again. A start waits \
-                     for such transactions if the user may see them (XA RECOVER; MySQL 8.0 asks for XA_RECOVER_ADMIN).",
-                ));
-            }
+    /// The rows since its beginning are prepared.
+    fn prepare(&mut self, xid: String) -> Result<()> {
+        let began = self.transaction.as_ref().is_some_and(|transaction| transaction.began);
+        if began && !self.prepared.is_open() {
+            let what = format!("XA transaction {xid} is prepared, whose beginning was not understood");
+            return Err(
+                self.refused(&what, "This is a defect; leave such tables out, and run `rowferry resync --all`.")
+            );
         }
-        Ok(())
+        self.prepared.prepare(xid).map_err(|error| error.within(self.access.context.as_str()))
+    }
+
+    /// A transaction that was prepared is committed: its rows come now, and then its end. The bytes that this appends.
+    pub(super) fn commit_prepared(
+        &mut self,
+        header: &Header,
+        xid: String,
+        one_phase: bool,
+        events: &mut Vec<Event>,
+    ) -> Result<usize> {
+        self.shared.received.commits(&xid);
+        match self.prepared.commit(&xid, one_phase) {
+            Some(replay) => {
+                self.replay = Some((replay, *header));
+                Ok(0)
+            }
+            None if self.prepared.is_settled(&self.position) => Ok(self.end(header, events)),
+            None => Err(self.refused(
+                &format!("XA transaction {xid} is committed, which was prepared before its log was followed: its rows are not known"),
+                "Run `rowferry resync --all`: it goes on from the log's end and compares and copies every table again. A start waits \
+                 for such transactions if the user may see them (XA RECOVER; MySQL 8.0 asks for XA_RECOVER_ADMIN).",
+            )),
+        }
     }
 
     /// Rows of a table that is carried become changes.

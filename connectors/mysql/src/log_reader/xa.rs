@@ -8,7 +8,8 @@
 
 use super::feed::{Access, Feed};
 use crate::binlog::{Header, LogEvent};
-use crate::position::{LogPosition, ResumePoint, file_number};
+use crate::connection::Flavor;
+use crate::position::{LogPosition, ResumePoint, SETTLED, file_number, prepared_text};
 use crate::statements::{SqlMode, Statement, XaVerb, Xid, parse};
 use rowferry_api::{Error, ErrorKind, Position, Result};
 use std::cmp::Ordering;
@@ -28,6 +29,8 @@ pub(super) struct Prepared {
     open: Option<Group>,
     held_bytes: usize,
     settled: Option<LogPosition>,
+    /// What positions say of `groups`, once it has been asked for.
+    text: Option<String>,
 }
 
 /// Rows up to where they are prepared.
@@ -46,7 +49,7 @@ impl Group {
     fn replay(self, xid: String) -> Replay {
         match self.held {
             Some((events, _)) => Replay::Held(events.into_iter()),
-            None => Replay::Again(Box::new(Reread { xid, from: self.from, feed: None, is_in: false })),
+            None => Replay::Again(Box::new(Reread::new(xid, self.from))),
         }
     }
 }
@@ -54,7 +57,7 @@ impl Group {
 impl From<ResumePoint> for Prepared {
     fn from(point: ResumePoint) -> Self {
         let groups = point.prepared.into_iter().map(|(xid, from)| (xid, Group { from, held: None }));
-        Self { groups: groups.collect(), open: None, held_bytes: 0, settled: point.settled }
+        Self { groups: groups.collect(), open: None, held_bytes: 0, settled: point.settled, text: None }
     }
 }
 
@@ -107,32 +110,47 @@ impl Prepared {
                 ErrorKind::Config,
                 format!("more than {MOST_PREPARED} XA transactions are prepared at a time; {xid} is one too many"),
             )
-            .hint("Commit or roll back those that XA RECOVER shows and nobody will end."));
+            .hint(
+                "Commit or roll back those that XA RECOVER shows and nobody will end. Then run `rowferry resync --all`, which goes on \
+                 from the log's end: here the log stands before they end.",
+            ));
         }
+        self.text = None;
         if let Some(same) = self.groups.insert(xid, open) {
             self.held_bytes -= same.bytes();
         }
         Ok(())
     }
 
-    /// The rows of a transaction that is committed; `None` if nothing is known of it.
-    pub(super) fn commit(&mut self, xid: String) -> Option<Replay> {
-        // In one phase it was not prepared before.
-        let group = self.open.take().or_else(|| self.groups.remove(&xid))?;
+    /// The rows of a transaction that is committed; `None` if nothing is known of it. In one phase it was not prepared before.
+    pub(super) fn commit(&mut self, xid: &str, one_phase: bool) -> Option<Replay> {
+        let open = self.open.take_if(|_| one_phase);
+        let group = open.or_else(|| self.remove(xid))?;
         self.held_bytes -= group.bytes();
-        Some(group.replay(xid))
+        Some(group.replay(xid.to_owned()))
     }
 
     /// The rows of a transaction never count.
     pub(super) fn roll_back(&mut self, xid: &str) {
-        if let Some(group) = self.groups.remove(xid) {
+        if let Some(group) = self.remove(xid) {
             self.held_bytes -= group.bytes();
         }
+    }
+
+    fn remove(&mut self, xid: &str) -> Option<Group> {
+        let group = self.groups.remove(xid)?;
+        self.text = None;
+        Some(group)
     }
 
     /// Whether a transaction of which nothing is known was committed before anything was copied, if it was so before `at`.
     pub(super) fn is_settled(&self, at: &LogPosition) -> bool {
         self.settled.as_ref().is_some_and(|settled| settled.compare(at) == Some(Ordering::Greater))
+    }
+
+    /// Up to where transactions end of which nothing is known, while we have not come there.
+    pub(super) fn settled(&self) -> Option<&LogPosition> {
+        self.settled.as_ref()
     }
 
     /// The position that goes on at a place.
@@ -141,11 +159,14 @@ impl Prepared {
         {
             self.settled = None;
         }
-        if self.groups.is_empty() && self.settled.is_none() {
-            return at.into();
+        let groups = self.groups.iter();
+        let prepared =
+            self.text.get_or_insert_with(|| groups.map(|(xid, group)| prepared_text(xid, &group.from)).collect());
+        let mut text = format!("{at}{prepared}");
+        if let Some(settled) = &self.settled {
+            text.push_str(&format!("{SETTLED}{settled}"));
         }
-        let prepared = self.groups.iter().map(|(xid, group)| (xid.clone(), group.from.clone())).collect();
-        (&ResumePoint { at: at.clone(), prepared, settled: self.settled.clone() }).into()
+        Position::new(text)
     }
 }
 
@@ -169,32 +190,57 @@ impl Replay {
     }
 }
 
+fn is_at_or_after(file: &str, offset: u64, place: &LogPosition) -> bool {
+    (file_number(file), offset) >= (file_number(&place.file), place.offset)
+}
+
 /// Rows that are read from the log once more, by another replica than the one that waits meanwhile.
 pub(super) struct Reread {
     xid: String,
     from: LogPosition,
     feed: Option<Feed>,
+    /// The file that is being read.
+    file: String,
+    /// The log is read from the very place where it begins.
+    is_exact: bool,
+    /// A transaction has begun.
+    has_begun: bool,
     /// We are between its beginning and its end.
     is_in: bool,
 }
 
 impl Reread {
+    fn new(xid: String, from: LogPosition) -> Self {
+        Self { xid, file: from.file.clone(), from, feed: None, is_exact: false, has_begun: false, is_in: false }
+    }
+
     async fn next(&mut self, access: &Access, now: &LogPosition) -> Result<Option<(Header, LogEvent)>> {
         if self.feed.is_none() {
             let mut from = self.from.clone();
-            if from.server == now.server {
-                // The place is of this server: nothing has to be looked for.
+            // A server_uuid is of one server only. Another one of MariaDB's may have the number of an old one.
+            if from.gtids.is_none() || from.server == now.server && access.flavor == Flavor::Mysql {
                 from.gtids = None;
+                self.is_exact = true;
             }
             let access = Access { server_id: access.server_id ^ SECOND_REPLICA, ..access.clone() };
             self.feed = Some(access.open(&from).await?);
         }
         let feed = self.feed.as_mut().expect("opened above");
         loop {
-            let Some((header, event, _)) = feed.next().await? else { return Err(self.missing()) };
+            let Some((header, event, _)) = feed.next().await? else {
+                return Err(Error::new(ErrorKind::Unreachable, "the server ended the log before it came"));
+            };
             match event {
                 LogEvent::TableMap(_) | LogEvent::Rows(_) if self.is_in => return Ok(Some((header, event))),
-                LogEvent::Gtid(begun) => self.is_in = begun.prepares.as_ref() == Some(&self.xid),
+                LogEvent::Rotate { file, .. } => self.file = file,
+                LogEvent::Gtid(begun) => {
+                    let is_beyond = is_at_or_after(&self.file, u64::from(header.end_position), now);
+                    let is_second = std::mem::replace(&mut self.has_begun, true);
+                    if self.is_in || is_beyond || self.is_exact && is_second {
+                        return Err(self.missing());
+                    }
+                    self.is_in = begun.prepares.as_ref() == Some(&self.xid);
+                }
                 LogEvent::Query(query) => {
                     let mode = SqlMode(query.sql_mode.unwrap_or(0));
                     if let Statement::Xa(XaVerb::Start, Xid(xid)) = parse(&query.statement, &query.schema, mode) {
@@ -203,9 +249,7 @@ impl Reread {
                 }
                 LogEvent::XaPrepare { .. } if self.is_in => return Ok(None),
                 // Servers send some also for what they pass over.
-                LogEvent::Heartbeat { file, position }
-                    if (file_number(&file), position) >= (file_number(&now.file), now.offset) =>
-                {
+                LogEvent::Heartbeat { file, position } if is_at_or_after(&file, position, now) => {
                     return Err(self.missing());
                 }
                 _ => {}
@@ -225,7 +269,6 @@ impl Reread {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::Flavor;
 
     fn at(offset: u64) -> LogPosition {
         LogPosition { file: "b.000001".into(), offset, server: "1".into(), gtids: None }
@@ -249,18 +292,26 @@ mod tests {
         prepare(&mut prepared, "a", HELD_BYTES / 2);
         prepare(&mut prepared, "b", HELD_BYTES / 2);
         prepare(&mut prepared, "c", 100);
-        assert!(is_held(prepared.commit("a".into())));
-        assert!(matches!(prepared.commit("b".into()), Some(Replay::Again(reread)) if reread.xid == "b"));
+        assert!(is_held(prepared.commit("a", false)));
+        assert!(matches!(prepared.commit("b", false), Some(Replay::Again(reread)) if reread.xid == "b"));
         prepare(&mut prepared, "d", HELD_BYTES / 2);
         prepared.roll_back("d");
         prepare(&mut prepared, "e", HELD_BYTES / 2);
-        assert!(is_held(prepared.commit("e".into())));
-        assert!(is_held(prepared.commit("c".into())));
+        assert!(is_held(prepared.commit("e", false)));
+        assert!(is_held(prepared.commit("c", false)));
         prepared.begin(at(9));
         prepared.begin(at(9));
         prepared.abandon();
         assert_eq!(prepared.held_bytes, 0);
-        assert!(prepared.commit("c".into()).is_none());
+        assert!(prepared.commit("c", false).is_none());
+    }
+
+    #[test]
+    fn only_a_commit_in_one_phase_takes_what_is_open() {
+        let mut prepared = Prepared::from(ResumePoint::from(at(4)));
+        prepared.begin(at(4));
+        assert!(prepared.commit("a", false).is_none() && prepared.is_open());
+        assert!(prepared.commit("a", true).is_some() && !prepared.is_open());
     }
 
     #[test]
@@ -278,7 +329,7 @@ mod tests {
         let position = prepared.position(&at(50));
         assert_eq!(position.as_str(), "b.000001:50@1 +X'62',X'',1 b.000001:20@1");
         let mut again = Prepared::from(ResumePoint::parse(Flavor::Mysql, &position).unwrap());
-        assert!(matches!(again.commit("X'62',X'',1".into()), Some(Replay::Again(reread)) if reread.from == at(20)));
+        assert!(matches!(again.commit("X'62',X'',1", false), Some(Replay::Again(reread)) if reread.from == at(20)));
         assert_eq!(again.position(&at(60)).as_str(), "b.000001:60@1");
     }
 
