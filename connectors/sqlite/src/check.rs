@@ -7,6 +7,7 @@ use crate::open;
 use crate::positions::PREFIX;
 use rowferry_api::{Error, ErrorKind, Finding, Result, TableSchema};
 use rusqlite::Connection;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,7 +71,9 @@ fn place(path: &Path) -> Vec<Finding> {
     match fs::metadata(path) {
         Ok(file) if file.is_dir() => return blocked("it is a directory".into(), "name a file in `path`".into()),
         Ok(_) => {
-            if let Err(error) = OpenOptions::new().read(true).write(true).open(path) {
+            // Not opened: closing it would let go of the locks that a writer of ours has on it (SQLite, "How To Corrupt").
+            let mode = Access::READ_OK | Access::WRITE_OK;
+            if let Err(error) = accessat(CWD, path, mode, AtFlags::EACCESS) {
                 return blocked(format!("it cannot be written: {error}"), format!("chmod u+rw '{}'", path.display()));
             }
         }

@@ -332,3 +332,28 @@ async fn several_appliers_take_turns() {
     assert_eq!(waiting.await.unwrap(), 1);
     assert_eq!(place.stored("SELECT id FROM items"), [["integer:1"], ["integer:2"]]);
 }
+
+/// A process lets go of all its locks on a file when it closes any of its descriptors of that file.
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn a_check_keeps_the_locks_of_a_writer() {
+    use std::os::unix::fs::MetadataExt;
+    let place = Place::new().await;
+    let form = items();
+    let mut applier = place.applier().await;
+    applier.create(&form).await.unwrap();
+    applier.apply(&batch(vec![upsert(&form, &[Some("1"), None, None])], Some("1"))).await.unwrap();
+    let inodes = ["", "-wal", "-shm"].map(|end| {
+        let file = format!("{}{end}", place.file.display());
+        format!(":{} ", std::fs::metadata(file).unwrap().ino())
+    });
+    let locks = || {
+        let all = std::fs::read_to_string("/proc/locks").unwrap();
+        let ours = |line: &&str| inodes.iter().any(|inode| line.contains(inode.as_str()));
+        all.lines().filter(ours).map(|line| line.split_once(": ").unwrap().1.to_owned()).collect::<Vec<_>>()
+    };
+    let before = locks();
+    assert!(!before.is_empty());
+    place.target.check(&[form]).await.unwrap();
+    assert_eq!(locks(), before);
+}
