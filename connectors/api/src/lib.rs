@@ -45,7 +45,7 @@ pub use event::{Change, Event, Op, Timestamp};
 pub use finding::{Finding, Severity};
 pub use known::KnownTables;
 pub use position::{Identity, Position};
-pub use range::{KeyOrder, Range};
+pub use range::{KeyOrder, Range, float_order};
 pub use row::{Cell, Cells, Key, KeyEncoder, MalformedRow, Row, RowBuilder};
 pub use schema::{
     Alteration, Column, Dialect, Fill, ForeignKey, Generated, Index, TableName, TableSchema, Type, TypeDef, TypeDefKind,

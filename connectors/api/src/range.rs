@@ -32,6 +32,11 @@ pub enum Range {
 pub enum KeyOrder {
     /// By number.
     Integer,
+    /// By number of 32 or 64 bits: both zeros are equal, and NaN comes last. Stores write the same number in their own ways.
+    Float {
+        /// Of 32 bits.
+        single: bool,
+    },
     /// By the bytes of the cell's text (PostgreSQL: `COLLATE "C"` of the text; SQLite: BINARY).
     Bytes,
 }
@@ -41,6 +46,7 @@ impl KeyOrder {
     pub fn of(ty: &Type) -> Self {
         match ty {
             Type::Int { .. } => Self::Integer,
+            Type::Float { bits } => Self::Float { single: *bits == 32 },
             _ => Self::Bytes,
         }
     }
@@ -53,9 +59,26 @@ impl KeyOrder {
                 (Some(a), Some(b)) => a.cmp(&b),
                 _ => a.cmp(b),
             },
+            Self::Float { single } => match (float_order(a, single), float_order(b, single)) {
+                (Some(a), Some(b)) => a.cmp(&b),
+                _ => a.cmp(b),
+            },
             Self::Bytes => a.cmp(b),
         }
     }
+}
+
+/// A whole number that is ordered as [`KeyOrder::Float`] orders what a text says; `None` if that is no number.
+pub fn float_order(text: &[u8], single: bool) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    // Read as what it is: a text of more digits may be the same number of 32 bits.
+    let number = if single { text.parse::<f32>().map(f64::from) } else { text.parse() }.ok()?;
+    Some(match number {
+        number if number.is_nan() => i64::MAX,
+        // The magnitude's bits are in its order.
+        number if number < 0.0 => -(number.abs().to_bits() as i64),
+        number => number.abs().to_bits() as i64,
+    })
 }
 
 mod key_bytes_opt {

@@ -74,6 +74,8 @@ fn ordered(column: &Column) -> String {
     match (KeyOrder::of(&column.ty), Kind::parse(&column.native)) {
         (KeyOrder::Integer, Some(Kind::Int { .. } | Kind::Year)) => name,
         (KeyOrder::Integer, _) => format!("CAST({name} AS DECIMAL(65))"),
+        (KeyOrder::Float { .. }, Some(Kind::Float | Kind::Double)) => name,
+        (KeyOrder::Float { .. }, _) => format!("({name} + 0e0)"),
         // Hex digits are in the order of the bytes that they stand for.
         (_, Some(Kind::Binary { .. } | Kind::Varbinary { .. } | Kind::Blob { .. })) => name,
         _ => format!("CAST({} AS BINARY)", text_expression(column)),
@@ -84,6 +86,7 @@ fn ordered(column: &Column) -> String {
 fn bound_literal(column: &Column, cell: Cell<'_>) -> String {
     match (KeyOrder::of(&column.ty), Kind::parse(&column.native)) {
         (KeyOrder::Integer, _) => number(cell),
+        (KeyOrder::Float { single }, _) => float(cell, single),
         (_, Some(Kind::Binary { .. } | Kind::Varbinary { .. } | Kind::Blob { .. })) => hex(&bytes(cell)),
         _ => match cell {
             Cell::Text(text) => hex(text),
@@ -162,15 +165,19 @@ fn own_literal(column: &Column, cell: Cell<'_>) -> String {
         Some(Kind::Int { .. }) if column.ty == Type::Bool => if text == "t" { "1" } else { "0" }.into(),
         Some(Kind::Int { .. } | Kind::Year | Kind::Decimal { .. }) => number(cell),
         Some(Kind::Bit { .. }) => u64::from_str_radix(&text, 2).map_or_else(|_| "NULL".into(), |bits| bits.to_string()),
-        // A FLOAT is compared as the double that it is.
-        Some(Kind::Float) => {
-            text.parse::<f32>().map_or_else(|_| "NULL".into(), |float| format!("{:e}", f64::from(float)))
-        }
-        Some(Kind::Double) => text.parse::<f64>().map_or_else(|_| "NULL".into(), |float| format!("{float:e}")),
+        Some(kind @ (Kind::Float | Kind::Double)) => float(cell, kind == Kind::Float),
         Some(Kind::Binary { .. } | Kind::Varbinary { .. } | Kind::Blob { .. }) => hex(&bytes(cell)),
         Some(Kind::Datetime { .. } | Kind::Timestamp { .. }) => quote_text(text.strip_suffix("+00").unwrap_or(&text)),
         _ => quote_text(&text),
     }
+}
+
+/// A FLOAT is compared as the double that it is.
+fn float(cell: Cell<'_>, single: bool) -> String {
+    let Cell::Text(text) = cell else { return "NULL".into() };
+    let text = String::from_utf8_lossy(text);
+    let float = if single { text.parse::<f32>().map(f64::from) } else { text.parse() };
+    float.map_or_else(|_| "NULL".into(), |float| format!("{float:e}"))
 }
 
 /// Digits as they are; anything else is compared as text, and is no row's key.

@@ -51,8 +51,8 @@ impl KeyFacts {
 
     /// Its texts are compared as the bytes of UTF-8, which are not the server's.
     fn is_converted(&self, column: &Column, place: usize) -> bool {
-        let integer = matches!(KeyOrder::of(&column.ty), KeyOrder::Integer);
-        self.other_encoding && !integer && !orders_itself(column, self.is_in_bytes(place))
+        let bytes = matches!(KeyOrder::of(&column.ty), KeyOrder::Bytes);
+        self.other_encoding && bytes && !orders_itself(column, self.is_in_bytes(place))
     }
 
     /// A key's values, as [`order`](Self::order) compares them.
@@ -97,7 +97,7 @@ fn orders_itself(column: &Column, in_bytes: bool) -> bool {
     match &column.ty {
         Type::Int { .. } => !is_transaction_id(column),
         // false before true as f before t; digits before letters, and a prefix before what is longer.
-        Type::Bool | Type::Uuid | Type::Bytes => true,
+        Type::Bool | Type::Uuid | Type::Bytes | Type::Float { .. } => true,
         Type::Text => in_bytes,
         _ => false,
     }

@@ -2,7 +2,7 @@
 
 use crate::error::{Explain, failed, in_file};
 use crate::float_text::{float4, float8};
-use rowferry_api::{Error, ErrorKind, Result};
+use rowferry_api::{Error, ErrorKind, Result, float_order};
 use rusqlite::config::DbConfig;
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
@@ -107,8 +107,8 @@ fn set(connection: &Connection, name: &str, value: impl rusqlite::ToSql) -> Resu
     connection.pragma_update(None, name, value).map_err(|error| failed(error, format!("set {name}")))
 }
 
-/// The order that both ends share, for keys that SQLite sorts otherwise: floats by their text, whole numbers without
-/// sign as eight bytes.
+/// The order that both ends share, for keys that SQLite sorts otherwise: floats (NaN and -0 are kept as text) as whole numbers,
+/// whole numbers without sign as eight bytes.
 fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("rowferry_float4", 1, flags, |context| order_of_float(context, true))?;
@@ -120,10 +120,14 @@ fn order_of_float(context: &Context<'_>, single: bool) -> rusqlite::Result<ToSql
     let number = match context.get_raw(0) {
         ValueRef::Real(number) => number,
         ValueRef::Integer(number) => number as f64,
+        ValueRef::Text(text) => {
+            let order = float_order(text, single).map(Value::Integer);
+            return Ok(ToSqlOutput::Owned(order.unwrap_or_else(|| Value::Text(String::from_utf8_lossy(text).into()))));
+        }
         other => return Ok(ToSqlOutput::Owned(Value::try_from(other).unwrap_or(Value::Null))),
     };
     let text = if single { float4(number as f32) } else { float8(number) };
-    Ok(ToSqlOutput::Owned(Value::Text(String::from_utf8_lossy(text.as_bytes()).into_owned())))
+    Ok(ToSqlOutput::Owned(float_order(text.as_bytes(), single).map_or(Value::Null, Value::Integer)))
 }
 
 fn order_of_unsigned(context: &Context<'_>) -> rusqlite::Result<ToSqlOutput<'static>> {

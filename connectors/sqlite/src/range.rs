@@ -4,7 +4,7 @@ use crate::catalog::quoted;
 use crate::error::Explain;
 use crate::plan::Plan;
 use crate::types::Kind;
-use rowferry_api::{Cell, Error, ErrorKind, Key, Result};
+use rowferry_api::{Cell, Error, ErrorKind, Key, Result, float_order};
 use rusqlite::{Connection, Statement};
 
 /// How the keys of one table are compared.
@@ -113,6 +113,10 @@ impl<'a> Order<'a> {
                         text.parse().map_err(|error| Error::new(ErrorKind::Protocol, what()).because(error))?;
                     statement.raw_bind_parameter(at, number.to_be_bytes().as_slice())
                 }
+                (false, Kind::Float { single }, Some(text)) => match float_order(text.as_bytes(), single) {
+                    Some(order) => statement.raw_bind_parameter(at, order),
+                    None => statement.raw_bind_parameter(at, text),
+                },
                 (false, _, text) => statement.raw_bind_parameter(at, text),
             };
             bound.explain(what)?;

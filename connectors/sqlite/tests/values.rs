@@ -151,13 +151,16 @@ async fn every_type_serves_as_a_key() {
         place.sql("DROP TABLE IF EXISTS t");
         let mut applier = place.applier().await;
         applier.create(&form).await.unwrap();
+        let order = KeyOrder::of(&ty);
+        // A source has either as a key, not both.
+        let is_minus_zero = |value: &str| matches!(order, KeyOrder::Float { .. }) && value == "-0";
+        let values: Vec<&str> = values.iter().copied().filter(|value| !is_minus_zero(value)).collect();
         let all: Vec<Vec<Option<String>>> = values
             .iter()
             .enumerate()
             .map(|(at, value)| vec![Some((*value).to_owned()), Some(at.to_string())])
             .collect();
         applier.replace(&form, &Range::Whole, blocks(all)).await.unwrap();
-        let order = KeyOrder::of(&ty);
         let mut sorted: Vec<String> =
             place.read(&form, &Range::Whole).await.into_iter().map(|row| row[0].clone().unwrap()).collect();
         assert_eq!(sorted.len(), values.len(), "{ty:?}");
