@@ -64,9 +64,10 @@ impl TableReader for MysqlTableReader {
     async fn split(&mut self, table: &TableSchema, rows_per_range: u64, ordered: bool) -> Result<Vec<Range>> {
         self.make_usable().await?;
         self.reading = true;
-        let ranges = match ordered || !native::is_possible(table) {
-            true => split::by_keys(&mut self.conn, table, rows_per_range).await,
-            false => split::by_index(&mut self.conn, table, rows_per_range).await,
+        let is_native = !ordered && native::is_possible(table) && !split::has_prefix(&mut self.conn, table).await?;
+        let ranges = match is_native {
+            true => split::by_index(&mut self.conn, table, rows_per_range).await,
+            false => split::by_keys(&mut self.conn, table, rows_per_range).await,
         }?;
         self.reading = false;
         Ok(ranges)
