@@ -238,6 +238,38 @@ async fn rows_that_were_changed_by_a_statement_stop_the_pipeline() {
     assert_same(&source, Target::Postgres(&copy)).await;
 }
 
+/// The catalog says the same before and after.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_were_others_in_between_are_read_again() {
+    let source = Mysql::shared().create_database("in_between");
+    source
+        .execute(
+            "CREATE TABLE gone (id INT PRIMARY KEY, a INT); INSERT INTO gone VALUES (1, 10), (2, 20);
+             CREATE TABLE mended (id INT PRIMARY KEY, a VARCHAR(50)) DEFAULT CHARSET latin1;
+             INSERT INTO mended VALUES (1, _latin1 x'436166c3a9'), (2, 'plain')",
+        )
+        .await;
+    if Mysql::shared().flavor().is_mariadb() {
+        source.execute("CREATE TABLE kept (id INT PRIMARY KEY, a INT) WITH SYSTEM VERSIONING; INSERT INTO kept VALUES (1, 1), (2, 2)").await;
+    }
+    let copy = Postgres::shared().create_database("in_between");
+    let rowferry = Rowferry::new(BINARY, &config(&source, &into_postgres(&copy)));
+    rowferry.run_until_caught_up();
+    source
+        .execute(
+            "ALTER TABLE gone DROP COLUMN a; INSERT INTO gone VALUES (3); ALTER TABLE gone ADD COLUMN a INT; UPDATE gone SET a = 7 WHERE id = 2;
+             ALTER TABLE mended MODIFY a VARBINARY(50); ALTER TABLE mended MODIFY a VARCHAR(50) CHARACTER SET utf8mb4",
+        )
+        .await;
+    if Mysql::shared().flavor().is_mariadb() {
+        source
+            .execute("DELETE FROM kept WHERE id = 2; UPDATE kept SET a = 10 WHERE id = 1; ALTER TABLE kept DROP SYSTEM VERSIONING")
+            .await;
+    }
+    rowferry.run_until_caught_up();
+    assert_same(&source, Target::Postgres(&copy)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_with_the_rights_of_a_replica_is_enough() {
     let server = Mysql::start(&["--server-id=41"]);

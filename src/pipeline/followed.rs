@@ -4,7 +4,7 @@
 //! A form is on disk before any position behind it is applied.
 
 use super::life::{Life, Lives};
-use rowferry_api::{Error, ErrorKind, Position, Result, Source, TableName, TableSchema, failpoint};
+use rowferry_api::{Column, Error, ErrorKind, Position, Result, Source, TableName, TableSchema, failpoint};
 use rowferry_state::{FormRecord, TableState};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -33,6 +33,16 @@ pub(super) async fn keep(
     forms.push(FormRecord { after: after.map(ToString::to_string), schema_json: json });
     failpoint!("form.followed");
     lives.write(move |state| state.set_forms(&name, &forms)).await
+}
+
+/// Columns of the form that was kept last which `form` does not have, or has with values of another type.
+pub(super) async fn lost(lives: &Lives, form: &TableSchema) -> Result<Vec<Column>> {
+    let name = form.name.to_string();
+    let forms = lives.read(move |state| state.forms(&name)).await?;
+    let Some(last) = forms.last() else { return Ok(Vec::new()) };
+    let mut last: TableSchema = serde_json::from_str(&last.schema_json).map_err(malformed)?;
+    last.columns.retain(|before| form.columns.iter().all(|now| now.name != before.name || now.ty != before.ty));
+    Ok(last.columns)
 }
 
 /// The forms that hold at a position.

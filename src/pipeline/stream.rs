@@ -22,7 +22,7 @@ use super::session::{self, Start};
 use super::{Request, Until};
 use crate::pipeline::worker::{Copied, Worker};
 use rowferry_api::{
-    Applier, Error, ErrorKind, Event, Finding, Position, Result, TableName, TableSchema, Timestamp, failpoint,
+    Applier, Column, Error, ErrorKind, Event, Finding, Position, Result, TableName, TableSchema, Timestamp, failpoint,
 };
 use rowferry_state::TableState;
 use std::cmp::Ordering;
@@ -271,16 +271,7 @@ impl<'a> Stream<'a> {
         while let Some(event) = self.events.pop_front() {
             match event {
                 Event::Begin { xid } => self.begin(&xid)?,
-                Event::Schema(form) => {
-                    self.follow(&form).await?;
-                    let known = {
-                        let lives = self.env.lives.lock();
-                        lives.get(&form.name).map(|life| life.chosen.logged.clone())
-                    };
-                    if known.is_some_and(|known| self.router.is_news(&form, &known)) {
-                        self.look_at_catalog(true).await?;
-                    }
-                }
+                Event::Schema(form) => self.form(&form).await?,
                 Event::Change(change) => {
                     if let Some(change) = self.router.route(change) {
                         self.filling.change(change);
@@ -317,11 +308,30 @@ impl<'a> Stream<'a> {
     }
 
     /// Keeps a form of the log where the source needs it again after a restart.
-    async fn follow(&mut self, form: &TableSchema) -> Result<()> {
-        if !self.env.source.follows_forms() {
-            return Ok(());
+    async fn form(&mut self, form: &TableSchema) -> Result<()> {
+        let follows = self.env.source.follows_forms();
+        let lost = if follows { followed::lost(&self.env.lives, form).await? } else { Vec::new() };
+        let known = {
+            let lives = self.env.lives.lock();
+            lives.get(&form.name).map(|life| life.chosen.logged.clone())
+        };
+        if !lost.is_empty() || known.is_some_and(|known| self.router.is_news(form, &known)) {
+            self.look_at_catalog(true).await?;
         }
-        followed::keep(&self.env.lives, &*self.env.source, form, Some(&self.read), &self.applied).await
+        // What the catalog has all the same came back later, with other values.
+        let is_back = |column: &Column| lost.iter().any(|lost| lost.name == column.name && lost.ty == column.ty);
+        let is_another = {
+            let lives = self.env.lives.lock();
+            lives.get(&form.name).is_some_and(|life| life.taken.columns.iter().any(is_back))
+        };
+        if is_another {
+            self.copy_again(&form.name).await?;
+        }
+        // On disk before a position behind it is applied, and after what would not be seen a second time.
+        if follows {
+            followed::keep(&self.env.lives, &*self.env.source, form, Some(&self.read), &self.applied).await?;
+        }
+        Ok(())
     }
 
     /// Copies give way to the log before it fills the source's disk, until half of the budget is free again.

@@ -31,7 +31,7 @@ pub enum Event {
     },
     /// A table is gone at the source, or left the set that the log carries.
     Dropped(TableName),
-    /// Another table took this one's name: its rows are others from here on.
+    /// Its rows may be others from here on than rows of the log say: another table took its name, partitions went.
     Replaced(TableName),
     /// The rows of a table cannot be read from here on: the log does not say what they look like. Others can.
     Unreadable {

@@ -32,7 +32,7 @@ mod against_server;
 
 pub(crate) use alter::AlterAction;
 pub(crate) use charset::{Charset, CharsetSpec};
-pub(crate) use definition::{Definition, Generated};
+pub(crate) use definition::{Definition, Generated, same_name};
 pub(crate) use forms::{Form, Forms, LogColumn};
 
 use cursor::Cursor;
@@ -138,6 +138,13 @@ impl SqlMode {
     /// MariaDB's other dialect. Its types have other meanings, so no column is read under it.
     pub(crate) const ORACLE: Self = Self(1 << 9);
     pub(crate) const NO_BACKSLASH_ESCAPES: Self = Self(1 << 20);
+    /// STRICT_TRANS_TABLES and STRICT_ALL_TABLES.
+    const STRICT: Self = Self(3 << 21);
+
+    /// Values that a column cannot hold are changed with a warning.
+    pub(crate) fn changes_values(self) -> bool {
+        !self.has(Self::STRICT)
+    }
 
     fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0

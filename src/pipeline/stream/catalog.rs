@@ -145,14 +145,19 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// A table whose name another one has taken: its rows are copied over those that are here.
+    /// A table whose rows may be others now than the log's rows say.
     pub(super) async fn replaced(&mut self, name: &TableName) -> Result<()> {
         self.look_at_catalog(true).await?;
+        self.copy_again(name).await
+    }
+
+    /// What the source has is compared with what is here, and copied over it.
+    pub(super) async fn copy_again(&mut self, name: &TableName) -> Result<()> {
         let is_open = self.env.lives.lock().get(name).is_some_and(Life::is_open);
         if !is_open {
             return Ok(());
         }
-        tracing::info!(table = %name, "another table took its name: copying again");
+        tracing::info!(table = %name, "its rows may be others than the log says: copying again");
         let high = self.env.source.head().await?;
         self.wait_for_writers().await?;
         self.restart(name, Some(high)).await?;

@@ -83,13 +83,18 @@ fn add(columns: &mut Columns, server: Server, mut row: Vec<Text>, is_json: impl 
         (is_virtual || is_stored).then(|| Generated { expression: unescaped(&expression), stored: is_stored });
     let kind = Kind::parse(&native);
     let default = default_of(server, kind.as_ref(), default, nullable, &extra);
+    let identity = extra.contains("auto_increment");
     let column = Column {
         id: 0,
         ty: kind.as_ref().map_or(Type::Other, Kind::ty),
         nullable,
-        fill: if generated.is_some() { Fill::Unknown } else { fill(kind.as_ref(), default.as_ref(), nullable) },
+        fill: if generated.is_some() || identity {
+            Fill::Unknown
+        } else {
+            fill(kind.as_ref(), default.as_ref(), nullable)
+        },
         default: default.map(Default::into_expression),
-        identity: extra.contains("auto_increment"),
+        identity,
         generated,
         name,
         native,

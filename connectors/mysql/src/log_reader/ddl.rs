@@ -3,7 +3,7 @@
 
 use super::MysqlLogReader;
 use crate::binlog::{AlterPhase, Header, QueryEvent};
-use crate::statements::{AlterAction, Change, SqlMode, Statement, XaVerb, Xid, parse};
+use crate::statements::{AlterAction, Change, SqlMode, Statement, XaVerb, Xid, parse, same_name};
 use rowferry_api::{Event, Op, Result, TableName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +14,21 @@ fn renames(action: &AlterAction) -> bool {
         AlterAction::RenameColumn { .. } => true,
         _ => false,
     }
+}
+
+/// Whether an ALTER TABLE may change rows without an event that has them.
+fn changes_rows(actions: &[AlterAction], mode: SqlMode) -> bool {
+    let is_dropped = |name: &str| {
+        actions
+            .iter()
+            .any(|action| matches!(action, AlterAction::Drop { name: dropped, .. } if same_name(dropped, name)))
+    };
+    actions.iter().any(|action| match action {
+        AlterAction::Rows { .. } | AlterAction::PartitionToTable(_) | AlterAction::TableToPartition(_) => true,
+        AlterAction::Add { column, .. } => is_dropped(&column.name),
+        AlterAction::Change { .. } | AlterAction::Convert(_) if mode.changes_values() => true,
+        _ => renames(action),
+    })
 }
 
 impl MysqlLogReader {
@@ -30,14 +45,20 @@ impl MysqlLogReader {
         }
     }
 
-    /// Carried tables whose rows are others after a statement.
+    /// Carried tables whose rows may be others after a statement than the log's rows say.
     fn replaced(&self, change: &Change, query: &QueryEvent) -> Vec<TableName> {
         let mut replaced = self.fate(change).1;
         if let Change::Alter { table, actions } = change {
-            replaced.extend(self.moved_rows(table, &query.statement));
-            if self.tables().is_carried(table) && actions.iter().any(renames) {
+            let mode = SqlMode(query.sql_mode.unwrap_or(0));
+            if changes_rows(actions, mode) {
                 replaced.push(table.clone());
             }
+            replaced.extend(actions.iter().filter_map(|action| match action {
+                AlterAction::Rows { with } => with.clone(),
+                AlterAction::TableToPartition(table) => Some(table.clone()),
+                _ => None,
+            }));
+            replaced.retain(|table| self.tables().is_carried(table));
         }
         replaced
     }
@@ -82,29 +103,6 @@ impl MysqlLogReader {
             }
         }
         (gone, replaced)
-    }
-
-    /// Carried tables whose rows an ALTER TABLE may have changed without a row in the log: partitions that are dropped,
-    /// emptied or exchanged, imported files.
-    fn moved_rows(&self, table: &TableName, statement: &str) -> Vec<TableName> {
-        const VERBS: [&str; 7] = [
-            "DROP PARTITION",
-            "TRUNCATE PARTITION",
-            "EXCHANGE PARTITION",
-            "CONVERT PARTITION",
-            "CONVERT TABLE",
-            "IMPORT TABLESPACE",
-            "DISCARD PARTITION",
-        ];
-        let words: Vec<&str> = statement.split_whitespace().collect();
-        let words = words.join(" ").to_ascii_uppercase();
-        if !VERBS.iter().any(|verb| words.contains(verb)) {
-            return Vec::new();
-        }
-        // The other table of an exchange is named somewhere.
-        let mut tables = self.tables().carried_in(&table.schema);
-        tables.retain(|other| other == table || statement.contains(&other.name));
-        tables
     }
 
     /// Takes a statement.

@@ -36,6 +36,11 @@ pub(crate) enum AlterAction {
     Rename(TableName),
     /// Indexes, and so keys, may have changed.
     Indexes,
+    /// Rows come or go that no event of the log has: partitions are dropped, emptied, exchanged with another table; versioning
+    /// begins or ends; rows are left out that do not fit (`IGNORE`).
+    Rows {
+        with: Option<TableName>,
+    },
     /// MariaDB: a partition becomes a table of the same form.
     PartitionToTable(TableName),
     /// MariaDB: a table becomes a partition.
@@ -79,19 +84,23 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Vec<AlterAction> {
 /// Whether it is the last one. `None` if it is not understood.
 fn action(cursor: &mut Cursor<'_>, actions: &mut Vec<AlterAction>, charset: &mut CharsetSpec) -> Option<bool> {
     if is_about_partitions(cursor) {
+        partitions(cursor, actions);
         return Some(true);
     }
     if cursor.eat("ADD") {
         add(cursor, actions)?;
     } else if cursor.eat("DROP") {
-        actions.push(drop_action(cursor)?);
+        drop_action(cursor, actions)?;
     } else if cursor.eat("MODIFY") {
         change(cursor, actions, false)?;
     } else if cursor.eat("CHANGE") {
         change(cursor, actions, true)?;
     } else if cursor.eat("RENAME") {
         actions.push(rename(cursor)?);
-    } else if cursor.eat_any(&["ALTER", "ENABLE", "DISABLE", "FORCE", "DISCARD", "IMPORT", "NOWAIT", "UPGRADE"])
+    } else if cursor.eat_all(&["IMPORT", "TABLESPACE"]) {
+        actions.push(AlterAction::Rows { with: None });
+        return Some(false);
+    } else if cursor.eat_any(&["ALTER", "ENABLE", "DISABLE", "FORCE", "DISCARD", "NOWAIT", "UPGRADE"])
         || cursor.eat_any(&["SECONDARY_LOAD", "SECONDARY_UNLOAD", "WAIT", "ALGORITHM", "LOCK"])
         || cursor.eat_all(&["WITH", "VALIDATION"])
         || cursor.eat_all(&["WITHOUT", "VALIDATION"])
@@ -113,17 +122,30 @@ fn action(cursor: &mut Cursor<'_>, actions: &mut Vec<AlterAction>, charset: &mut
         }
         actions.push(AlterAction::Convert(spec));
     } else {
-        return options(cursor, charset);
+        return options(cursor, actions, charset);
     }
-    behind(cursor)
+    behind(cursor, actions)
 }
 
 /// What may stand behind an action: nothing, or partitions.
-fn behind(cursor: &Cursor<'_>) -> Option<bool> {
+fn behind(cursor: &mut Cursor<'_>, actions: &mut Vec<AlterAction>) -> Option<bool> {
     if is_about_partitions(cursor) {
+        partitions(cursor, actions);
         return Some(true);
     }
     cursor.is_at_end().then_some(false)
+}
+
+/// Whether rows come or go with what is done to partitions.
+fn partitions(cursor: &mut Cursor<'_>, actions: &mut Vec<AlterAction>) {
+    let exchanges = cursor.starts(&["EXCHANGE"]);
+    if !exchanges && !cursor.starts_any(&["DROP", "TRUNCATE", "DISCARD", "IMPORT"]) {
+        return;
+    }
+    while exchanges && !cursor.is_at_end() && !cursor.eat_all(&["WITH", "TABLE"]) {
+        cursor.skip_one();
+    }
+    actions.push(AlterAction::Rows { with: if exchanges { cursor.table() } else { None } });
 }
 
 fn is_about_partitions(cursor: &Cursor<'_>) -> bool {
@@ -156,6 +178,7 @@ fn add(cursor: &mut Cursor<'_>, actions: &mut Vec<AlterAction>) -> Option<()> {
     }
     // Hidden columns come with versioning; a period of the user's own names columns that are there.
     if cursor.starts(&["SYSTEM", "VERSIONING"]) || cursor.starts(&["PERIOD", "FOR", "SYSTEM_TIME"]) {
+        actions.push(AlterAction::Rows { with: None });
         return None;
     }
     if cursor.starts(&["PERIOD", "FOR"]) {
@@ -192,20 +215,26 @@ fn place(cursor: &mut Cursor<'_>) -> Option<Place> {
     Some(Place::AsIs)
 }
 
-fn drop_action(cursor: &mut Cursor<'_>) -> Option<AlterAction> {
+fn drop_action(cursor: &mut Cursor<'_>, actions: &mut Vec<AlterAction>) -> Option<()> {
     let of_indexes = ["PRIMARY", "INDEX", "KEY", "FOREIGN", "CONSTRAINT", "CHECK"];
     if cursor.starts_any(&of_indexes) {
         cursor.skip_all();
-        return Some(AlterAction::Indexes);
+        actions.push(AlterAction::Indexes);
+        return Some(());
     }
-    if cursor.starts(&["SYSTEM", "VERSIONING"]) || cursor.starts(&["PERIOD", "FOR"]) {
+    if cursor.starts(&["SYSTEM", "VERSIONING"]) {
+        actions.push(AlterAction::Rows { with: None });
+        return None;
+    }
+    if cursor.starts(&["PERIOD", "FOR"]) {
         return None;
     }
     cursor.eat("COLUMN");
     let if_exists = cursor.eat_if_exists();
     let name = cursor.column()?;
     cursor.eat_any(&["RESTRICT", "CASCADE"]);
-    Some(AlterAction::Drop { name, if_exists })
+    actions.push(AlterAction::Drop { name, if_exists });
+    Some(())
 }
 
 fn change(cursor: &mut Cursor<'_>, actions: &mut Vec<AlterAction>, names_old: bool) -> Option<()> {
@@ -237,9 +266,10 @@ fn rename(cursor: &mut Cursor<'_>) -> Option<AlterAction> {
 }
 
 /// Options of the table stand one behind the other.
-fn options(cursor: &mut Cursor<'_>, charset: &mut CharsetSpec) -> Option<bool> {
+fn options(cursor: &mut Cursor<'_>, actions: &mut Vec<AlterAction>, charset: &mut CharsetSpec) -> Option<bool> {
     while !cursor.is_at_end() {
         if is_about_partitions(cursor) {
+            partitions(cursor, actions);
             return Some(true);
         }
         match charset.read(cursor) {

@@ -1,8 +1,9 @@
 //! Statements that create, alter, rename and drop tables, databases and indexes.
 
+use super::alter::{self, AlterAction};
 use super::charset::CharsetSpec;
 use super::cursor::Cursor;
-use super::{Body, Change, alter, definition};
+use super::{Body, Change, definition};
 use rowferry_api::TableName;
 
 /// What a statement changes; nothing if it is no DDL, or none that concerns tables.
@@ -65,14 +66,22 @@ fn alter(cursor: &mut Cursor<'_>) -> Option<Vec<Change>> {
         let charset = database_options(cursor)?;
         return Some(if charset.is_empty() { Vec::new() } else { vec![Change::AlterDatabase { name, charset }] });
     }
-    while cursor.eat_any(&["ONLINE", "OFFLINE", "IGNORE"]) {}
+    let mut ignores = false;
+    while cursor.starts_any(&["ONLINE", "OFFLINE", "IGNORE"]) {
+        ignores |= cursor.starts(&["IGNORE"]);
+        cursor.skip_one();
+    }
     if !cursor.eat("TABLE") {
         return None;
     }
     cursor.eat_if_exists();
     let table = cursor.table()?;
     cursor.eat_wait();
-    Some(vec![Change::Alter { table, actions: alter::parse(cursor) }])
+    let mut actions = alter::parse(cursor);
+    if ignores {
+        actions.push(AlterAction::Rows { with: None });
+    }
+    Some(vec![Change::Alter { table, actions }])
 }
 
 /// Character set and collation among the options of a database.

@@ -150,7 +150,7 @@ fn is_json_check(mut check: Cursor<'_>, name: &str) -> bool {
 }
 
 /// Columns' names differ by more than case.
-pub(super) fn same_name(left: &str, right: &str) -> bool {
+pub(crate) fn same_name(left: &str, right: &str) -> bool {
     left == right || left.to_lowercase() == right.to_lowercase()
 }
 

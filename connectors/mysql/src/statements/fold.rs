@@ -33,7 +33,8 @@ fn lower_change(change: &mut Change) {
             for action in actions {
                 if let AlterAction::Rename(other)
                 | AlterAction::PartitionToTable(other)
-                | AlterAction::TableToPartition(other) = action
+                | AlterAction::TableToPartition(other)
+                | AlterAction::Rows { with: Some(other) } = action
                 {
                     lower(other);
                 }
@@ -63,6 +64,7 @@ mod tests {
         same("TRUNCATE TABLE Orders", "TRUNCATE TABLE orders");
         same("RENAME TABLE A TO B, Other.C TO A", "RENAME TABLE a TO b, other.c TO a");
         same("ALTER TABLE A RENAME TO B", "ALTER TABLE a RENAME TO b");
+        same("ALTER TABLE A EXCHANGE PARTITION p WITH TABLE B", "ALTER TABLE a EXCHANGE PARTITION p WITH TABLE b");
         same("CREATE TABLE A LIKE Shop.B", "CREATE TABLE a LIKE shop.b");
         same("DROP TABLE A, B", "DROP TABLE a, b");
         same("DROP DATABASE Shop", "DROP DATABASE shop");
