@@ -156,11 +156,16 @@ fn nearest_collation(collation: &str, server: Server) -> String {
     let knows_0900 = server.is_mysql(8, 0);
     let knows_uca1400 = server.is_mariadb(10, 10);
     let charset = collation.split('_').next().unwrap_or("utf8mb4");
+    // What the source tells apart the target has to tell apart too, or a row takes another one's place: blanks at the end count,
+    // and beyond the basic plane no letter equals another.
     if collation.contains("_0900_") && !knows_0900 {
-        return match collation.rsplit('_').next() {
-            Some("bin") if server.is_mariadb(10, 2) => "utf8mb4_nopad_bin".into(),
-            Some("bin" | "cs") => "utf8mb4_bin".into(),
-            _ => "utf8mb4_unicode_ci".into(),
+        let strength = collation.split("_0900_").nth(1).unwrap_or_default();
+        return match strength {
+            "bin" => by_bytes(server).into(),
+            _ if knows_uca1400 => format!("utf8mb4_uca1400_nopad_{}", strength.trim_end_matches("_ks")),
+            "ai_ci" if server.is_mariadb(10, 2) => "utf8mb4_unicode_520_nopad_ci".into(),
+            "ai_ci" => "utf8mb4_unicode_520_ci".into(),
+            _ => by_bytes(server).into(),
         };
     }
     if collation.contains("uca1400") && !knows_uca1400 {
@@ -177,7 +182,8 @@ fn nearest_collation(collation: &str, server: Server) -> String {
     }
     if collation.contains("_nopad_") && !server.is_mariadb(10, 2) {
         return match collation {
-            "utf8mb4_nopad_bin" => by_bytes(server).into(),
+            "utf8mb4_unicode_nopad_ci" | "utf8mb4_unicode_520_nopad_ci" if knows_0900 => "utf8mb4_0900_ai_ci".into(),
+            _ if charset == "utf8mb4" => by_bytes(server).into(),
             other => other.replace("_nopad_", "_"),
         };
     }
@@ -197,6 +203,7 @@ mod tests {
 
     const OLD: Server = Server { flavor: Flavor::Mysql, version: (5, 6, 24) };
     const NEW: Server = Server { flavor: Flavor::Mysql, version: (9, 7, 0) };
+    const OLDER: Server = Server { flavor: Flavor::Mariadb, version: (10, 5, 28) };
     const MARIADB: Server = Server { flavor: Flavor::Mariadb, version: (10, 11, 14) };
 
     fn column(ty: Type, native: &str) -> Column {
@@ -237,8 +244,18 @@ mod tests {
     #[test]
     fn what_a_server_does_not_know_becomes_the_nearest() {
         let cases = [
-            (MARIADB, "varchar(9) character set utf8mb4 collate utf8mb4_0900_ai_ci", "utf8mb4_unicode_ci"),
-            (MARIADB, "varchar(9) character set utf8mb4 collate utf8mb4_0900_as_cs", "utf8mb4_bin"),
+            (MARIADB, "varchar(9) character set utf8mb4 collate utf8mb4_0900_ai_ci", "utf8mb4_uca1400_nopad_ai_ci"),
+            (
+                MARIADB,
+                "varchar(9) character set utf8mb4 collate utf8mb4_ja_0900_as_cs_ks",
+                "utf8mb4_uca1400_nopad_as_cs",
+            ),
+            (MARIADB, "varchar(9) character set utf8mb4 collate utf8mb4_0900_bin", "utf8mb4_nopad_bin"),
+            (OLDER, "varchar(9) character set utf8mb4 collate utf8mb4_0900_ai_ci", "utf8mb4_unicode_520_nopad_ci"),
+            (OLDER, "varchar(9) character set utf8mb4 collate utf8mb4_0900_as_ci", "utf8mb4_nopad_bin"),
+            (OLD, "varchar(9) character set utf8mb4 collate utf8mb4_0900_ai_ci", "utf8mb4_unicode_520_ci"),
+            (NEW, "varchar(9) character set utf8mb4 collate utf8mb4_general_nopad_ci", "utf8mb4_0900_bin"),
+            (NEW, "varchar(9) character set utf8mb4 collate utf8mb4_unicode_nopad_ci", "utf8mb4_0900_ai_ci"),
             (NEW, "varchar(9) character set utf8mb4 collate utf8mb4_uca1400_ai_ci", "utf8mb4_0900_ai_ci"),
             (OLD, "varchar(9) character set utf8mb4 collate utf8mb4_uca1400_ai_ci", "utf8mb4_unicode_ci"),
             (NEW, "varchar(9) character set utf8mb4 collate utf8mb4_nopad_bin", "utf8mb4_0900_bin"),
