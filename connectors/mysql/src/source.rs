@@ -179,12 +179,19 @@ impl Source for MysqlSource {
         asked.done(findings)
     }
 
-    /// A server without atomic DDL has no such table for a moment while it is altered: one that is missed is looked for again.
+    /// A server without atomic DDL has no such table, or none of its indexes, for a moment while it is altered: one that is missed
+    /// is looked for again.
     async fn tables(&self) -> Result<Vec<SourceTable>> {
         let mut tries = 0;
         loop {
             let tables: Vec<SourceTable> = self.entries().await?.into_iter().map(|entry| entry.table).collect();
-            let found = |name: &TableName| tables.iter().any(|table| table.schema.name == *name);
+            let has_lost_its_key = |schema: &TableSchema| {
+                schema.key.is_empty()
+                    && self.shared.carried(&schema.name).is_some_and(|carried| !carried.key.is_empty())
+            };
+            let found = |name: &TableName| {
+                tables.iter().any(|table| table.schema.name == *name && !has_lost_its_key(&table.schema))
+            };
             tries += 1;
             if tries >= MISSED_TRIES || self.shared.names().iter().all(found) {
                 return Ok(tables);

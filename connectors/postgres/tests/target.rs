@@ -670,3 +670,24 @@ async fn a_unique_index_fits_if_the_source_keeps_it_too() {
         assert!(fits || found.contains("unique index i"), "{found}");
     }
 }
+
+#[tokio::test]
+async fn a_name_that_the_server_would_cut_off_is_refused() {
+    let ferry = Ferry::new("CREATE TABLE t (id int PRIMARY KEY)", "").await;
+    let form = ferry.form("t").await;
+    let long = |end: &str| TableSchema {
+        name: TableName::new("public", format!("{}{end}", "é".repeat(31))),
+        ..TableSchema::clone(&form)
+    };
+    let mut applier = ferry.applier().await;
+    applier.create(&long("1")).await.unwrap();
+    let target = PostgresTarget::new(TargetOptions { url: ferry.target.url() }).unwrap();
+    let error = applier.create(&long("12")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Schema, "{error}");
+    assert!(error.to_string().contains("64 bytes"), "{error}");
+    let found = target.check(&[long("12")]).await.unwrap();
+    assert!(
+        found.iter().any(|finding| finding.mend.as_ref().is_some_and(|mend| mend.contains("set `target`"))),
+        "{found:?}"
+    );
+}

@@ -9,6 +9,9 @@ use rowferry_api::{
 };
 use tokio_postgres::{Client, GenericClient, Transaction};
 
+/// Bytes of a name (PostgreSQL manual, "Identifiers and Key Words": NAMEDATALEN).
+const LONGEST_NAME: usize = 63;
+
 /// Two workers that make the same schema or type wait for each other. A session that has waited hears of what the other one
 /// has made only when it opens a table next.
 const DDL_LOCK: &str = "SELECT pg_advisory_xact_lock(7239584710223); SELECT FROM pg_catalog.pg_namespace LIMIT 0";
@@ -63,9 +66,23 @@ pub(super) async fn missing_extensions<'a>(
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// Why a name cannot be a table's here, and what mends it: the server would cut it off, and take two tables for one.
+pub(super) fn too_long(name: &TableName) -> Option<(String, String)> {
+    let long = [&name.schema, &name.name].into_iter().find(|part| part.len() > LONGEST_NAME)?;
+    let what = format!("\"{long}\" has {} bytes, and PostgreSQL cuts names off at {LONGEST_NAME}", long.len());
+    let table = name.name.replace('"', "\\\"");
+    Some((
+        what,
+        format!("set `target` for it: [pipeline.NAME.table.\"{}.{table}\"] target = \"another_name\"", name.schema),
+    ))
+}
+
 /// Makes a table with its key, or finds that the one there fits.
 pub(super) async fn create(client: &mut Client, form: &TableSchema) -> Result<Created> {
     let context = format!("create table {} in the target", form.name);
+    if let Some((what, mend)) = too_long(&form.name) {
+        return Err(Error::new(ErrorKind::Schema, format!("{context}: {what}")).hint(mend));
+    }
     if let Some(have) = look(client, &form.name).await? {
         fit::refuse_unfit(client, form, &have).await?;
         let row = client

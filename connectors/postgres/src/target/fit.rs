@@ -212,6 +212,9 @@ pub(super) async fn check(client: &Client, tables: &[TableSchema]) -> Result<Vec
 
 async fn about_table(client: &Client, form: &TableSchema, may_create: bool) -> Result<Vec<Finding>> {
     let subject = format!("table {}", form.name);
+    if let Some((what, mend)) = ddl::too_long(&form.name) {
+        return Ok(vec![Finding::blocked(subject, what, mend)]);
+    }
     let Some(have) = look(client, &form.name).await? else {
         let row = client
             .query_one(
