@@ -68,6 +68,37 @@ async fn a_table_that_was_halted_for_its_key_is_carried_after_a_resync() {
 }
 
 #[tokio::test]
+async fn a_table_that_was_gone_is_copied_again_once_it_is_back() {
+    let ferry = Ferry::new(
+        "CREATE TABLE away (id int PRIMARY KEY, v text); INSERT INTO away VALUES (1, 'old');
+         CREATE TABLE other (id int PRIMARY KEY); INSERT INTO other VALUES (1)",
+        "",
+    )
+    .await;
+    let Ferry { source, target, rowferry } = ferry;
+    let ferry = Ferry { source, target, rowferry: rowferry.allow_error("gone at the source") };
+    let away_is = |state: &'static str| {
+        move |pipeline: &Value| {
+            let tables = pipeline["tables"].as_array().unwrap();
+            tables.iter().any(|table| table["name"] == "public.away" && table["state"] == state)
+        }
+    };
+    let mut running = ferry.rowferry.spawn_run();
+    running.wait_streaming();
+    ferry.source.execute("DROP TABLE away").await;
+    running.wait_status("halted", away_is("halted"));
+    ferry.source.execute("CREATE TABLE away (id int PRIMARY KEY, v text); INSERT INTO away VALUES (2, 'new')").await;
+    running.wait_status("in step again", away_is("streaming"));
+    ferry.source.execute("INSERT INTO away VALUES (3, 'newer'); DROP TABLE away").await;
+    running.wait_status("halted again", away_is("halted"));
+    running.sigterm();
+    // Made again while nobody looks.
+    ferry.source.execute("CREATE TABLE away (v text, id int PRIMARY KEY); INSERT INTO away VALUES ('newest', 7)").await;
+    ferry.rowferry.run_until_caught_up();
+    ferry.assert_same().await;
+}
+
+#[tokio::test]
 async fn a_table_that_was_dropped_and_made_again_is_another_table() {
     let ferry = Ferry::new(
         "CREATE TABLE live (id int PRIMARY KEY, v text); INSERT INTO live SELECT g, 'old' FROM generate_series(1, 100) g;

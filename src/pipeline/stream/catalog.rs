@@ -34,6 +34,10 @@ impl Stream<'_> {
             }
         }
         self.add_tables(chosen).await?;
+        let back = self.returned();
+        if !back.is_empty() {
+            self.resync(&back).await?;
+        }
         if std::mem::take(&mut self.publish) {
             self.publish().await?;
         }
@@ -179,11 +183,21 @@ impl Stream<'_> {
         if !carried {
             return Ok(());
         }
-        let reason = format!(
-            "{name} is gone at the source (dropped or renamed); its rows stay at the target. Leave it out with \"!{name}\", or \
-             rename it back"
-        );
-        self.halt(name, reason).await
+        self.halt(name, gone_reason(name)).await
+    }
+
+    /// Tables that were halted because they were gone, and are there again.
+    pub(super) fn returned(&self) -> Vec<TableName> {
+        let lives = self.env.lives.lock();
+        let is_back = |name: &TableName, life: &Life| {
+            life.state == TableState::Halted && !life.gone && life.reason.as_ref() == Some(&gone_reason(name))
+        };
+        let back: Vec<TableName> =
+            lives.iter().filter(|(name, life)| is_back(name, life)).map(|(name, _)| name.clone()).collect();
+        for name in &back {
+            tracing::info!(table = %name, "it is there again: copying again");
+        }
+        back
     }
 
     async fn add_tables(&mut self, chosen: BTreeMap<TableName, Chosen>) -> Result<()> {
@@ -202,6 +216,13 @@ impl Stream<'_> {
         self.publish = true;
         Ok(())
     }
+}
+
+fn gone_reason(name: &TableName) -> String {
+    format!(
+        "{name} is gone at the source (dropped or renamed); its rows stay at the target. It is copied again once it is back; or leave it \
+         out with \"!{name}\""
+    )
 }
 
 /// A new table that stands in the way of a rule halts by itself instead of taking the pipeline down.

@@ -480,7 +480,7 @@ impl Stream<'_> {
         }
     }
 
-    async fn resync(&mut self, names: &[TableName]) -> Result<()> {
+    pub(super) async fn resync(&mut self, names: &[TableName]) -> Result<()> {
         // What the log says up to here may be of forms that mean something else by now.
         let high = self.env.source.head().await?;
         for name in names {
@@ -509,6 +509,7 @@ impl Stream<'_> {
                 _ => {}
             }
         }
+        names.extend(self.returned());
         names.sort();
         names.dedup();
         if !names.is_empty() {
