@@ -11,7 +11,8 @@ use crate::config::{OnSchemaChange, OnTableHalt};
 use crate::evolve;
 use rowferry_api::failpoint;
 use rowferry_api::{
-    Alteration, Error, ErrorKind, Finding, Identity, Position, Result, Severity, SourceTable, TableName, TableSchema,
+    Alteration, Dialect, Error, ErrorKind, Finding, Identity, Position, Result, Severity, SourceTable, TableName,
+    TableSchema,
 };
 use rowferry_state::{AtTarget, OriginRecord, TableRecord, TableState};
 use std::cmp::Ordering;
@@ -296,9 +297,13 @@ pub fn refuse_keyless(mut life: Life) -> Life {
     if life.chosen.source.schema.key.is_empty() && life.state != TableState::Halted {
         let name = life.chosen.name();
         life.state = TableState::Halted;
+        let with = match life.chosen.source.schema.dialect {
+            Dialect::Mysql => "",
+            _ => " with REPLICA IDENTITY FULL",
+        };
         life.reason = Some(format!(
             "{name} has no primary key and no usable unique index: add one (ALTER TABLE {name} ADD PRIMARY KEY (...)), name \
-             `key` columns for it with REPLICA IDENTITY FULL, or leave it out with \"!{name}\""
+             `key` columns for it{with}, or leave it out with \"!{name}\""
         ));
     }
     life
