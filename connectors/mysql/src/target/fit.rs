@@ -4,7 +4,7 @@ use super::catalog::{TargetTable, Unique};
 use super::types::{Spare, type_in};
 use crate::connection::Server;
 use crate::kind::Kind;
-use rowferry_api::{Column, Dialect, Error, ErrorKind, Index, Result, TableSchema};
+use rowferry_api::{Column, Dialect, Error, ErrorKind, Index, Result, TableSchema, Type};
 
 /// Refuses a table that cannot take the rows of a form, with every difference.
 pub(super) fn refuse_unfit(server: Server, form: &TableSchema, have: &TargetTable) -> Result<()> {
@@ -82,6 +82,21 @@ fn column_difference(form: &TableSchema, have: &TargetTable, column: &Column, wa
     }
     (there.not_null && column.nullable)
         .then(|| format!("column {name} is NOT NULL there, and may be NULL at the source"))
+}
+
+/// Whether the source tells texts apart by the blanks at their ends, and the column here does not.
+pub(super) fn loses_blanks(dialect: Dialect, column: &Column, there: &str) -> bool {
+    const COLLATE: &str = " collate ";
+    let counts = |native: &str| {
+        let collation = native.rsplit_once(COLLATE).map_or("", |(_, name)| name.trim());
+        collation.contains("_0900_") || collation.contains("nopad") || collation == "binary"
+    };
+    let is_told_apart = match dialect {
+        Dialect::Mysql => counts(&column.native),
+        // A char(n) of PostgreSQL's has none.
+        _ => column.ty != Type::Char,
+    };
+    is_told_apart && there.contains(COLLATE) && !counts(there)
 }
 
 /// Whether a column of one native text holds every value of another, and gives it back as the same text.
@@ -179,6 +194,31 @@ fn is_kept_at_source(unique: &Unique, form: &TableSchema) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blanks_at_the_end_count_where_they_do_at_the_source() {
+        let column = |native: &str, ty| Column {
+            id: 0,
+            name: "k".into(),
+            native: native.into(),
+            ty,
+            nullable: false,
+            default: None,
+            identity: false,
+            generated: None,
+            fill: rowferry_api::Fill::Null,
+        };
+        let loses = |dialect, native: &str, ty, collation: &str| {
+            loses_blanks(dialect, &column(native, ty), &format!("varchar(9) character set utf8mb4 collate {collation}"))
+        };
+        assert!(loses(Dialect::Postgres, "text", Type::Text, "utf8mb4_bin"));
+        assert!(!loses(Dialect::Postgres, "text", Type::Text, "utf8mb4_0900_bin"));
+        assert!(!loses(Dialect::Postgres, "character(3)", Type::Char, "utf8mb4_bin"));
+        let (pads, counts) = ("varchar(9) collate utf8mb4_general_ci", "varchar(9) collate utf8mb4_0900_ai_ci");
+        assert!(!loses(Dialect::Mysql, pads, Type::Text, "utf8mb4_bin"));
+        assert!(loses(Dialect::Mysql, counts, Type::Text, "utf8mb4_unicode_520_ci"));
+        assert!(!loses(Dialect::Mysql, counts, Type::Text, "utf8mb4_uca1400_nopad_ai_ci"));
+    }
 
     #[test]
     fn a_wider_column_takes_the_values() {

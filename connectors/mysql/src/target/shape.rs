@@ -1,6 +1,7 @@
 //! How rows of one form of a table are written: which columns the table has, and the parts of statements. Pure.
 
 use super::catalog::{TargetTable, Unique};
+use super::fit;
 use super::load::Place;
 use super::write::{Form, Layout};
 use crate::connection::{Server, quote_name};
@@ -67,12 +68,14 @@ impl Shape {
             let Some(there) = have.column(&column.name).filter(|there| !there.generated) else { continue };
             let kind = Kind::parse(&there.native);
             has_lines &= Form::has_fields(kind.as_ref(), server);
+            let is_key = form.key.contains(&place);
+            let loses_blanks = is_key && fit::loses_blanks(form.dialect, column, &there.native);
             columns.push(Written {
                 place,
                 name: quote_name(&column.name),
                 native: there.native.clone(),
-                form: Form::of(kind.as_ref(), server),
-                is_key: form.key.contains(&place),
+                form: if loses_blanks { Form::Unpadded } else { Form::of(kind.as_ref(), server) },
+                is_key,
                 tells_the_time: there.not_null && matches!(kind, Some(Kind::Timestamp { .. })),
             });
         }

@@ -20,6 +20,8 @@ pub(super) enum Form {
     /// A number from `0` and `1`.
     Bits,
     Text,
+    /// Without blanks at the end, which the column's collation does not count.
+    Unpadded,
     /// As a document whose decimals stay exact.
     Json,
     Bytes,
@@ -132,7 +134,8 @@ impl Form {
                 let bits = u64::from_str_radix(std::str::from_utf8(text).ok()?, 2).ok()?;
                 out.extend_from_slice(bits.to_string().as_bytes());
             }
-            Self::Text => layout.put_string(std::str::from_utf8(text).ok()?.as_bytes(), out),
+            Self::Unpadded if text.ends_with(b" ") => return None,
+            Self::Text | Self::Unpadded => layout.put_string(std::str::from_utf8(text).ok()?.as_bytes(), out),
             Self::Json => put_json(std::str::from_utf8(text).ok()?.as_bytes(), out)?,
             Self::Bytes => put_quoted(b"_binary", &unhex(text)?, out),
             Self::Date => layout.put_string(Some(text).filter(|text| is_date(text))?, out),
@@ -156,6 +159,7 @@ impl Form {
             Self::Float | Self::Double => "finite number",
             Self::Bits => "row of at most 64 bits",
             Self::Text => "text in UTF-8",
+            Self::Unpadded => "key apart from the same one without blanks at the end",
             Self::Json => "JSON whose numbers are kept as they are",
             Self::Bytes => "string of bytes",
             Self::Date => "date from year 0 to 9999",
@@ -273,6 +277,8 @@ mod tests {
         for (form, text, expected) in cases {
             assert_eq!(literal(*form, Cell::Text(text.as_bytes())).as_deref(), *expected, "{text}");
         }
+        assert_eq!(literal(Form::Unpadded, Cell::Text(b" a")).as_deref(), Some("' a'"));
+        assert_eq!(literal(Form::Unpadded, Cell::Text(b"a ")), None);
         assert_eq!(literal(Form::Text, Cell::Null).as_deref(), Some("NULL"));
         assert_eq!(literal(Form::Text, Cell::Text(b"\xff")), None);
     }
