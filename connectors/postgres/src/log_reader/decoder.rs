@@ -85,11 +85,11 @@ impl Decoder {
                     self.describe(events).await?;
                 }
             },
-            Message::Insert { relation, new } => events.push(self.forms.get(relation)?.insert(new)?),
+            Message::Insert { relation, new } => events.push(self.forms.get(relation)?.insert(new)),
             Message::Update { relation, old, new } => {
-                events.push(self.forms.get(relation)?.update(old.as_ref(), new)?);
+                events.push(self.forms.get(relation)?.update(old.as_ref(), new));
             }
-            Message::Delete { relation, old } => events.push(self.forms.get(relation)?.delete(&old)?),
+            Message::Delete { relation, old } => events.push(self.forms.get(relation)?.delete(&old)),
             Message::Truncate { relations } => {
                 for relation in relations {
                     events.push(self.forms.get(relation)?.truncate());

@@ -41,24 +41,29 @@ enum Defect {
 }
 
 impl Form {
-    pub(super) fn insert(&mut self, new: Row) -> Result<Event> {
-        self.refuse_null_key(&new)?;
-        Ok(self.change(Op::Insert(new)))
+    pub(super) fn insert(&mut self, new: Row) -> Event {
+        match self.has_null_key(&new) {
+            true => self.unreadable(),
+            false => self.change(Op::Insert(new)),
+        }
     }
 
-    pub(super) fn update(&mut self, old: Option<&Old>, new: Row) -> Result<Event> {
+    pub(super) fn update(&mut self, old: Option<&Old>, new: Row) -> Event {
         let after = match old {
             Some(old) if new.is_partial() => self.completed(&new, old),
             _ => new,
         };
-        let key = self.key(old.map_or(&after, Old::row))?;
-        self.refuse_null_key(&after)?;
-        Ok(self.change(Op::Update { key, after }))
+        match self.key(old.map_or(&after, Old::row)) {
+            Some(key) if !self.has_null_key(&after) => self.change(Op::Update { key, after }),
+            _ => self.unreadable(),
+        }
     }
 
-    pub(super) fn delete(&mut self, old: &Old) -> Result<Event> {
-        let key = self.key(old.row())?;
-        Ok(self.change(Op::Delete { key }))
+    pub(super) fn delete(&mut self, old: &Old) -> Event {
+        match self.key(old.row()) {
+            Some(key) => self.change(Op::Delete { key }),
+            None => self.unreadable(),
+        }
     }
 
     pub(super) fn truncate(&self) -> Event {
@@ -70,10 +75,10 @@ impl Form {
     }
 
     /// Rows whose keys are NULL could not be told apart at the target. Only a key from the configuration can be NULL.
-    fn refuse_null_key(&self, row: &Row) -> Result<()> {
+    fn has_null_key(&self, row: &Row) -> bool {
         let key = &self.table.key;
         let is_null = |(index, cell): (usize, Cell<'_>)| cell == Cell::Null && key.contains(&index);
-        if self.key_may_be_null && row.cells().enumerate().any(is_null) { Err(lacks_key(&self.table)) } else { Ok(()) }
+        self.key_may_be_null && row.cells().enumerate().any(is_null)
     }
 
     /// The new row, with the old one's cells where the log says unchanged and the old one carries them.
@@ -85,32 +90,30 @@ impl Form {
         self.builder.finish()
     }
 
-    fn key(&mut self, row: &Row) -> Result<Key> {
+    /// `None` if the log does not carry it.
+    fn key(&mut self, row: &Row) -> Option<Key> {
         let key = match self.defect {
-            Some(Defect::NoKey) => return Ok(Key::from_cells([])),
+            Some(Defect::NoKey) => return Some(Key::from_cells([])),
             Some(Defect::NotLogged) => None,
             None => self.keys.key(row).filter(|key| key.cells().all(|cell| cell != Cell::Null)),
-        };
-        match key {
-            Some(key) if row.as_bytes().len() > LARGE_ROW_BYTES => {
-                Ok(Key::from_bytes(Bytes::copy_from_slice(key.as_bytes())).unwrap_or(key))
-            }
-            Some(key) => Ok(key),
-            None => Err(lacks_key(&self.table)),
+        }?;
+        match row.as_bytes().len() > LARGE_ROW_BYTES {
+            true => Some(Key::from_bytes(Bytes::copy_from_slice(key.as_bytes())).unwrap_or(key)),
+            false => Some(key),
         }
     }
-}
 
-fn lacks_key(table: &TableSchema) -> Error {
-    let name = &table.name;
-    let key: Vec<&str> = table.key_columns().map(|column| column.name.as_str()).collect();
-    let key = if key.is_empty() { "that is configured".to_owned() } else { format!("({})", key.join(", ")) };
-    Error::new(ErrorKind::Schema, format!("read a change of {name}: the log does not carry its whole key {key}, or a part is NULL"))
-        .hint(format!(
-            "The replica identity of {name} must hold the key: ALTER TABLE ... REPLICA IDENTITY FULL (or DEFAULT, where the key is \
-             the primary key). What was logged before lacks it, so leave the table out once (\"!{name}\"), then take it in again \
-             and run `rowferry resync --table {name}`."
-        ))
+    fn unreadable(&self) -> Event {
+        let name = &self.table.name;
+        let key: Vec<&str> = self.table.key_columns().map(|column| column.name.as_str()).collect();
+        let key = if key.is_empty() { "that is configured".to_owned() } else { format!("({})", key.join(", ")) };
+        let reason = format!(
+            "read a change of {name}: the log does not carry its whole key {key}, or a part is NULL. The replica identity of {name} must \
+             hold the key: ALTER TABLE ... REPLICA IDENTITY FULL (or DEFAULT, where the key is the primary key). If its key is another one \
+             now, give the target's table the same (or drop it there). Then run `rowferry resync --table {name}`"
+        );
+        Event::Unreadable { table: name.clone(), reason }
+    }
 }
 
 /// All forms, by the table's oid.
