@@ -98,6 +98,60 @@ async fn a_table_that_was_gone_is_copied_again_once_it_is_back() {
     ferry.assert_same().await;
 }
 
+/// Rows of the log from before mean the column that was dropped.
+#[tokio::test]
+async fn a_column_that_comes_back_after_it_was_dropped_holds_nothing_old() {
+    let ferry = Ferry::new(
+        "CREATE TABLE t (id int PRIMARY KEY, v text, w text); INSERT INTO t SELECT g, 'old', 'old' FROM generate_series(1, 50) g",
+        "",
+    )
+    .await;
+    ferry.rowferry.run_until_caught_up();
+    ferry.source.execute("UPDATE t SET v = v || id; ALTER TABLE t DROP v, DROP w").await;
+    // The target has followed, and the rows before are still to come.
+    let kill = [("ROWFERRY_FAILPOINT", "form.kept:1:kill")];
+    assert_eq!(ferry.rowferry.spawn_with(&["run"], &kill).wait_exit().code, None);
+    ferry.source.execute("ALTER TABLE t ADD v text, ADD w int; INSERT INTO t VALUES (100, 'new', 1)").await;
+    ferry.rowferry.run_until_caught_up();
+    ferry.assert_same().await;
+}
+
+#[tokio::test]
+async fn another_key_halts_its_table_and_no_other() {
+    let ferry = Ferry::new(
+        "CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL); INSERT INTO t VALUES (1, 11), (2, 12), (3, 13);
+         CREATE TABLE other (id int PRIMARY KEY); INSERT INTO other VALUES (1)",
+        "",
+    )
+    .await;
+    let Ferry { source, target, rowferry } = ferry;
+    let ferry = Ferry { source, target, rowferry: rowferry.allow_error("key") };
+    let mut running = ferry.rowferry.spawn_run();
+    running.wait_streaming();
+    ferry
+        .source
+        .execute(
+            "BEGIN; ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ADD PRIMARY KEY (n); COMMIT;
+             UPDATE t SET n = n + 100 WHERE n = 12; DELETE FROM t WHERE n = 13; INSERT INTO other VALUES (2)",
+        )
+        .await;
+    running.wait_status("one halted, the other not", |pipeline| {
+        let tables = pipeline["tables"].as_array().unwrap();
+        let is = |name: &str, state: &str| tables.iter().any(|table| table["name"] == name && table["state"] == state);
+        is("public.t", "halted") && is("public.other", "streaming") && pipeline["state"] != "stopped"
+    });
+    ferry.source.execute("INSERT INTO other VALUES (3)").await;
+    running.wait_status("the other goes on", |pipeline| {
+        let tables = pipeline["tables"].as_array().unwrap();
+        tables.iter().any(|table| table["name"] == "public.other" && table["rows_applied"] == 2)
+    });
+    running.sigterm();
+    ferry.target.execute("DROP TABLE t").await;
+    ferry.rowferry.command(&["resync", "--table", "public.t"]).expect_code(0);
+    ferry.rowferry.run_until_caught_up();
+    ferry.assert_same().await;
+}
+
 #[tokio::test]
 async fn a_table_that_was_dropped_and_made_again_is_another_table() {
     let ferry = Ferry::new(

@@ -238,6 +238,30 @@ async fn rows_that_were_changed_by_a_statement_stop_the_pipeline() {
     assert_same(&source, Target::Postgres(&copy)).await;
 }
 
+/// Rows of the log from before mean the column that was dropped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_comes_back_after_it_was_dropped_holds_nothing_old() {
+    let source = Mysql::shared().create_database("comes_back");
+    source
+        .execute(
+            "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20), w VARCHAR(20));
+             INSERT INTO t VALUES (1, 'old', 'old'), (2, 'old', 'old')",
+        )
+        .await;
+    let copy = Postgres::shared().create_database("comes_back");
+    let rowferry = Rowferry::new(BINARY, &config(&source, &into_postgres(&copy)));
+    rowferry.run_until_caught_up();
+    source.execute("UPDATE t SET v = CONCAT(v, id), w = 'older'; ALTER TABLE t DROP COLUMN v, DROP COLUMN w").await;
+    // The target has followed, and the rows before are still to come.
+    let kill = [("ROWFERRY_FAILPOINT", "form.kept:1:kill")];
+    assert_eq!(rowferry.spawn_with(&["run"], &kill).wait_exit().code, None);
+    source
+        .execute("ALTER TABLE t ADD COLUMN v VARCHAR(20), ADD COLUMN w INT; INSERT INTO t VALUES (100, 'new', 1)")
+        .await;
+    rowferry.run_until_caught_up();
+    assert_same(&source, Target::Postgres(&copy)).await;
+}
+
 /// The catalog says the same before and after.
 #[tokio::test(flavor = "multi_thread")]
 async fn values_that_were_others_in_between_are_read_again() {

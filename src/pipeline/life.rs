@@ -9,7 +9,7 @@ use super::unsure::Unsure;
 use crate::config::OnBadRow;
 use rowferry_api::{Error, ErrorKind, Key, Position, Range, Result, TableName, TableSchema, failpoint};
 use rowferry_state::{AtTarget, SliceRecord, TableRecord, TableState};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -63,6 +63,9 @@ pub struct Life {
     unsure: Unsure,
     /// Secondary indexes and foreign keys are built.
     pub finished: bool,
+    /// Columns that were dropped since it was last copied as a whole. Rows of the log may still have them, and mean another one
+    /// by the name if it comes back.
+    pub dropped: BTreeSet<String>,
 }
 
 /// A part of a table to copy.
@@ -112,6 +115,7 @@ impl Life {
             sets_read: 0,
             unsure: Unsure::default(),
             finished: false,
+            dropped: BTreeSet::new(),
         }
     }
 
@@ -148,6 +152,7 @@ impl Life {
             again: record.again,
             gone: false,
             finished: record.finished,
+            dropped: record.dropped.into_iter().collect(),
         })
     }
 
@@ -171,6 +176,8 @@ impl Life {
         let seen = highest_id(&self.chosen.logged);
         self.columns_seen = if self.is_replaced() { seen } else { seen.max(self.columns_seen) };
         self.source_id = self.chosen.source.id;
+        let gone = self.taken.columns.iter().filter(|column| form.column_index(&column.name).is_none());
+        self.dropped.extend(gone.map(|column| column.name.clone()));
         self.taken = form;
     }
 
@@ -193,6 +200,7 @@ impl Life {
         self.compares = false;
         self.finished = false;
         self.again = false;
+        self.dropped.clear();
     }
 
     /// A part is in the target, read before the source's head was `high`.
@@ -290,6 +298,7 @@ impl Life {
             at_target: self.at_target,
             source_id: self.source_id,
             columns_seen: self.columns_seen,
+            dropped: self.dropped.iter().cloned().collect(),
             again: self.again,
             finished: self.finished,
         })

@@ -336,7 +336,12 @@ pub fn compare_forms(life: &mut Life) -> Option<PendingAlteration> {
         Alteration::AddColumn(column) => column.id != 0 && column.id <= seen,
         _ => false,
     };
-    let copy_again = plan.copy_again || replaced || plan.alterations.iter().any(was_left_out);
+    let was_dropped = |alteration: &Alteration| match alteration {
+        Alteration::AddColumn(column) => life.dropped.contains(&column.name),
+        _ => false,
+    };
+    let is_unknown = |alteration: &Alteration| was_left_out(alteration) || was_dropped(alteration);
+    let copy_again = plan.copy_again || replaced || plan.alterations.iter().any(is_unknown);
     if plan.alterations.is_empty() && !copy_again {
         life.takes(now);
         return None;

@@ -319,7 +319,10 @@ impl<'a> Stream<'a> {
             self.look_at_catalog(true).await?;
         }
         // What the catalog has all the same came back later, with other values.
-        let is_back = |column: &Column| lost.iter().any(|lost| lost.name == column.name && lost.ty == column.ty);
+        let is_gone = |lost: &Column| form.column_index(&lost.name).is_none();
+        let is_back = |column: &Column| {
+            lost.iter().any(|lost| lost.name == column.name && (is_gone(lost) || lost.ty == column.ty))
+        };
         let is_another = {
             let lives = self.env.lives.lock();
             lives.get(&form.name).is_some_and(|life| life.taken.columns.iter().any(is_back))

@@ -53,6 +53,7 @@ pub fn payloads() -> Vec<Vec<u8>> {
         columns_seen: 5,
         again: false,
         finished: true,
+        dropped: vec!["old".into()],
     };
     let letter = DeadLetterRecord {
         table: text("public.orders"),

@@ -104,6 +104,49 @@ pub struct TableRecord {
     pub again: bool,
     /// Secondary indexes are built.
     pub finished: bool,
+    /// Columns that were dropped since it was last copied as a whole.
+    pub dropped: Vec<String>,
+}
+
+/// Before dropped columns were kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct TableRecordV2 {
+    state: TableState,
+    reason: Option<String>,
+    schema_json: String,
+    target: String,
+    high: Option<String>,
+    rows_copied: u64,
+    rows_compared: u64,
+    compares: bool,
+    rows_applied: u64,
+    at_target: AtTarget,
+    source_id: u64,
+    columns_seen: i32,
+    again: bool,
+    finished: bool,
+}
+
+impl From<TableRecordV2> for TableRecord {
+    fn from(record: TableRecordV2) -> Self {
+        Self {
+            state: record.state,
+            reason: record.reason,
+            schema_json: record.schema_json,
+            target: record.target,
+            high: record.high,
+            rows_copied: record.rows_copied,
+            rows_compared: record.rows_compared,
+            compares: record.compares,
+            rows_applied: record.rows_applied,
+            at_target: record.at_target,
+            source_id: record.source_id,
+            columns_seen: record.columns_seen,
+            again: record.again,
+            finished: record.finished,
+            dropped: Vec::new(),
+        }
+    }
 }
 
 /// Before slices were compared.
@@ -141,6 +184,7 @@ impl From<TableRecordV1> for TableRecord {
             columns_seen: record.columns_seen,
             again: record.again,
             finished: record.finished,
+            dropped: Vec::new(),
         }
     }
 }
@@ -245,10 +289,14 @@ impl Record for OriginRecord {
 }
 
 impl Record for TableRecord {
-    const VERSION: u16 = 2;
+    const VERSION: u16 = 3;
 
     fn read_older(version: u16, bytes: &[u8]) -> Option<Self> {
-        if version == 1 { payload::<TableRecordV1>(bytes).map(Self::from) } else { None }
+        match version {
+            1 => payload::<TableRecordV1>(bytes).map(Self::from),
+            2 => payload::<TableRecordV2>(bytes).map(Self::from),
+            _ => None,
+        }
     }
 }
 

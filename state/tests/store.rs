@@ -23,6 +23,7 @@ fn table(state: TableState) -> TableRecord {
         columns_seen: 5,
         again: false,
         finished: false,
+        dropped: vec!["old".into()],
     }
 }
 
