@@ -8,6 +8,7 @@
 mod catalog;
 mod check;
 mod connection;
+mod delivered;
 mod keys;
 mod log_reader;
 mod lsn;
@@ -24,6 +25,7 @@ mod tls;
 mod types;
 
 pub use connection::ConnectOptions;
+pub use delivered::Delivered;
 pub use log_reader::{LogOptions, PostgresLogReader};
 pub use lsn::Lsn;
 pub use source::{BACKLOG_BYTES, PostgresSource, SourceOptions};

@@ -8,6 +8,7 @@ mod status;
 mod stream;
 
 use crate::connection::{ConnectOptions, from_pg};
+use crate::delivered::Delivered;
 use crate::lsn::Lsn;
 use crate::slot;
 use async_trait::async_trait;
@@ -39,6 +40,8 @@ pub struct LogOptions {
     pub publication: String,
     /// From so many bytes of unread log on it is read in large parts; 0: never.
     pub backlog_bytes: u64,
+    /// Hears of each transaction that is received.
+    pub delivered: Arc<Delivered>,
 }
 
 /// Where the log is.
@@ -93,14 +96,14 @@ impl PostgresLogReader {
     /// Opens a slot's log at `from`. A position that the slot has passed is [`LogLost`](rowferry_api::ErrorKind::LogLost): the server would
     /// start later, in silence. A slot that another client reads is [`Busy`](rowferry_api::ErrorKind::Busy).
     pub async fn open(options: LogOptions, from: &Position, tables: &[Arc<TableSchema>]) -> Result<Self> {
-        let LogOptions { connect, slot, publication, backlog_bytes } = options;
+        let LogOptions { connect, slot, publication, backlog_bytes, delivered } = options;
         let start = Lsn::try_from(from)?;
         let context = format!("read the log of slot \"{slot}\" at {}", connect.describe());
         let client = Arc::new(connect.connect().await?);
         slot::wait_until_free(&client, &slot).await?;
         slot::claim(&client, &slot).await?;
         let forms = Forms::new(client.clone(), connect.clone(), tables);
-        let decoder = Decoder::new(forms, publication.clone(), context.clone(), start);
+        let decoder = Decoder::new(forms, delivered, publication.clone(), context.clone(), start);
         let place = Arc::new(Place {
             options: connect,
             slot,

@@ -3,6 +3,7 @@
 use crate::catalog::{self, Entry, Which};
 use crate::check::{self, Asked};
 use crate::connection::{ConnectOptions, from_pg};
+use crate::delivered::Delivered;
 use crate::log_reader::{LogOptions, PostgresLogReader};
 use crate::lsn::Lsn;
 use crate::publication;
@@ -68,6 +69,7 @@ pub struct PostgresSource {
     mark: SyncMutex<Option<i64>>,
     /// The end of the log will be written out.
     log_due: Arc<AtomicBool>,
+    delivered: Arc<Delivered>,
 }
 
 impl PostgresSource {
@@ -82,6 +84,7 @@ impl PostgresSource {
             client: Mutex::default(),
             mark: SyncMutex::default(),
             log_due: Arc::default(),
+            delivered: Arc::default(),
         })
     }
 
@@ -267,11 +270,12 @@ impl Source for PostgresSource {
             slot: self.slot.clone(),
             publication: self.publication.clone(),
             backlog_bytes: self.backlog_bytes,
+            delivered: self.delivered.clone(),
         };
         Ok(Box::new(PostgresLogReader::open(options, from, tables).await?))
     }
 
     async fn open_tables(&self) -> Result<Box<dyn TableReader>> {
-        Ok(Box::new(PostgresTableReader::open(self.connect.clone()).await?))
+        Ok(Box::new(PostgresTableReader::open(self.connect.clone(), self.delivered.clone()).await?))
     }
 }

@@ -7,6 +7,7 @@ mod pages;
 mod split;
 
 use crate::connection::{ConnectOptions, from_pg, quote_name, quote_table};
+use crate::delivered::Delivered;
 use crate::keys::{KeyFacts, facts_statement};
 use crate::publication::server_version;
 use async_trait::async_trait;
@@ -15,6 +16,7 @@ use futures_util::{StreamExt, stream};
 use pages::Pages;
 use rowferry_api::{Block, BlockStream, Error, ErrorKind, Range, Result, TableReader, TableSchema};
 use std::pin::Pin;
+use std::sync::Arc;
 use tokio_postgres::{Client, CopyOutStream, SimpleQueryMessage, SimpleQueryRow};
 
 /// Version 14: ranges of pages are read without a scan of the rest.
@@ -27,6 +29,8 @@ pub struct PostgresTableReader {
     options: ConnectOptions,
     client: Client,
     version: i32,
+    /// What the log has said.
+    delivered: Arc<Delivered>,
     /// A transaction is open: a read is under way, or was dropped before its end, and the connection is of no more use.
     reading: bool,
 }
@@ -40,11 +44,11 @@ struct Facts {
 }
 
 impl PostgresTableReader {
-    /// Connects.
-    pub async fn open(options: ConnectOptions) -> Result<Self> {
+    /// Connects. Reads wait until they see what was delivered before them.
+    pub async fn open(options: ConnectOptions, delivered: Arc<Delivered>) -> Result<Self> {
         let client = options.connect().await?;
         let version = server_version(&client).await?;
-        Ok(Self { options, client, version, reading: false })
+        Ok(Self { options, client, version, delivered, reading: false })
     }
 
     async fn make_usable(&mut self) -> Result<()> {
@@ -114,6 +118,7 @@ impl TableReader for PostgresTableReader {
     ) -> Result<BlockStream<'a>> {
         self.make_usable().await?;
         let context = format!("read table {}", table.name);
+        self.delivered.wait(&self.client).await?;
         let pages = Pages::of(range).map_err(|error| error.within(context.as_str()))?;
         let facts =
             self.begin(table, pages.as_ref(), &context).await.map_err(|error| match (&pages, error.kind()) {

@@ -165,7 +165,7 @@ impl Target for PostgresTarget {
     }
 
     async fn open_tables(&self) -> Result<Box<dyn TableReader>> {
-        Ok(Box::new(PostgresTableReader::open(self.connect.clone()).await?))
+        Ok(Box::new(PostgresTableReader::open(self.connect.clone(), Arc::default()).await?))
     }
 }
 

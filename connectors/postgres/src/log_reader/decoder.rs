@@ -3,6 +3,7 @@
 use super::forms::{Described, Forms, Lookup};
 use super::refusal;
 use crate::connection::Failure;
+use crate::delivered::Delivered;
 use crate::lsn::Lsn;
 use crate::pgoutput::{Message, decode};
 use crate::replication::Frame;
@@ -17,6 +18,7 @@ const LATE_US: i64 = 100_000;
 /// What is known of the log between two messages.
 pub(super) struct Decoder {
     forms: Forms,
+    delivered: Arc<Delivered>,
     publication: String,
     context: String,
     in_transaction: bool,
@@ -29,8 +31,23 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    pub(super) fn new(forms: Forms, publication: String, context: String, start: Lsn) -> Self {
-        Self { forms, publication, context, in_transaction: false, late: false, reached: start, lookup: None }
+    pub(super) fn new(
+        forms: Forms,
+        delivered: Arc<Delivered>,
+        publication: String,
+        context: String,
+        start: Lsn,
+    ) -> Self {
+        Self {
+            forms,
+            delivered,
+            publication,
+            context,
+            in_transaction: false,
+            late: false,
+            reached: start,
+            lookup: None,
+        }
     }
 
     /// Where a reader goes on between transactions; `None` inside one.
@@ -68,6 +85,7 @@ impl Decoder {
         match decode(body, |oid| self.forms.columns(oid)).map_err(|error| error.within(self.context.clone()))? {
             Message::Begin { xid } => {
                 self.in_transaction = true;
+                self.delivered.add(xid);
                 events.push(Event::Begin { xid: xid.to_string() });
             }
             Message::Commit { end, committed_at } => {

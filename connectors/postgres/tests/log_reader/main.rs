@@ -79,7 +79,13 @@ impl Log {
 
     fn options(&self, more: &str, publication: &str) -> LogOptions {
         let connect = ConnectOptions::parse(&format!("{}{more}", self.database.url())).unwrap();
-        LogOptions { connect, slot: self.slot.clone(), publication: publication.into(), backlog_bytes: 0 }
+        LogOptions {
+            connect,
+            slot: self.slot.clone(),
+            publication: publication.into(),
+            backlog_bytes: 0,
+            delivered: Arc::default(),
+        }
     }
 
     /// Reads all that is there as a backlog, in parts that end anywhere, also in the middle of a record.

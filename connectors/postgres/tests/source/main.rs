@@ -8,6 +8,7 @@ mod catalog;
 mod encodings;
 mod log_start;
 mod rights;
+mod standby;
 
 use rowferry_api::{Source, SourceTable, TableName};
 use rowferry_postgres::{PostgresSource, SourceOptions};
