@@ -117,6 +117,29 @@ async fn a_column_that_comes_back_after_it_was_dropped_holds_nothing_old() {
 }
 
 #[tokio::test]
+async fn a_new_table_with_a_key_of_its_own_is_followed_by_that_key() {
+    let key = "[pipeline.test.table.\"public.orders\"]\nkey = [\"order_no\"]";
+    let ferry = Ferry::new("CREATE TABLE other (id int PRIMARY KEY)", key).await;
+    let mut running = ferry.rowferry.spawn_run();
+    running.wait_streaming();
+    ferry
+        .source
+        .execute(
+            "CREATE TABLE orders (id int PRIMARY KEY, order_no int NOT NULL UNIQUE, v text); ALTER TABLE orders REPLICA IDENTITY FULL;
+             INSERT INTO orders SELECT g, 11 - g, 'v' || g FROM generate_series(1, 10) g",
+        )
+        .await;
+    running.wait_status("the new table is in step", |pipeline| {
+        let tables = pipeline["tables"].as_array().unwrap();
+        tables.iter().any(|table| table["name"] == "public.orders" && table["state"] == "streaming")
+    });
+    ferry.source.execute("DELETE FROM orders WHERE id = 3; UPDATE orders SET v = 'new' WHERE id = 5").await;
+    running.sigterm();
+    ferry.rowferry.run_until_caught_up();
+    assert_same(&ferry.source, Target::Postgres(&ferry.target)).await;
+}
+
+#[tokio::test]
 async fn another_key_halts_its_table_and_no_other() {
     let ferry = Ferry::new(
         "CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL); INSERT INTO t VALUES (1, 11), (2, 12), (3, 13);

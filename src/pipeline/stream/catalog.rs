@@ -204,13 +204,22 @@ impl Stream<'_> {
         if chosen.is_empty() {
             return Ok(());
         }
+        let mut keyed = None;
         for (name, table) in chosen {
             tracing::info!(table = %name, "new table");
+            if table.config.key.is_some() {
+                keyed = Some(name.clone());
+            }
             let life = session::refuse_keyless(Life::new(table));
             let life = refuse_unfit(self.env, life).await?;
             self.router.set(life.chosen.source.schema.clone(), life.chosen.target.clone(), false);
             self.env.lives.lock().insert(name.clone(), life);
             self.env.lives.save_anew(&name).await?;
+        }
+        if let Some(name) = keyed.filter(|_| !self.env.source.follows_forms()) {
+            // The log's reader took the table's own key.
+            let what = format!("{name} is new and has a `key` in the configuration: the log is read again with it");
+            return Err(Error::new(ErrorKind::Transient, what));
         }
         // What the log carries must include the new tables before the first range of them is read.
         self.publish = true;

@@ -172,6 +172,10 @@ pub(super) fn columns_of<'a>(rows: &'a [&'a Row], columns: &[&Written]) -> Resul
 pub(super) fn columns_of_keys<'a>(keys: &'a [&'a Key], width: usize) -> Result<Vec<Texts<'a>>> {
     let mut texts: Vec<Texts<'a>> = (0..width).map(|_| Vec::with_capacity(keys.len())).collect();
     for key in keys {
+        if key.cells().count() != width {
+            let what = format!("a key has {} cells, not {width}", key.cells().count());
+            return Err(Error::new(ErrorKind::Protocol, what));
+        }
         for (column, cell) in texts.iter_mut().zip(key.cells()) {
             column.push(text(cell)?);
         }
