@@ -244,10 +244,12 @@ impl Attempt<'_> {
     async fn refused(&mut self, changes: &[Change], number: usize, error: Error) -> Result<()> {
         let change = &changes[number];
         let name = &change.table.name;
-        if self.lives.in_window(name) {
+        // A truncate touches rows that no key names.
+        let keys = touched_keys(change);
+        if self.lives.in_window(name) && !keys.is_empty() {
             // A state that the source never had, or a row older than the form that the target has taken (NOT NULL since):
             // reading the row again removes what stands in its way, and is refused for good if that is not it.
-            touched_keys(change).into_iter().for_each(|key| self.again.add(&change.table, key));
+            keys.into_iter().for_each(|key| self.again.add(&change.table, key));
             return Ok(());
         }
         if self.source.catalog_version().await? != self.catalog_version {
@@ -259,7 +261,7 @@ impl Attempt<'_> {
             self.refused.insert(number, error.to_string());
             return Ok(());
         }
-        let key = touched_keys(change).first().map(ToString::to_string).unwrap_or_default();
+        let key = keys.first().map(ToString::to_string).unwrap_or_default();
         let hint = format!(
             "Mend the row or the target's table and start again: the change is still in the source's log. To go on without \
              such rows set on_bad_row = \"dead_letter\" for {name}."

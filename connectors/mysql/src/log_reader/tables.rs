@@ -7,7 +7,7 @@ use super::versions;
 use crate::binlog::{RowDecoder, RowsEvent, RowsKind, TableMap};
 use crate::catalog::{self, Which};
 use crate::charset::Charsets;
-use crate::connection::{ConnectOptions, Server};
+use crate::connection::{ConnectOptions, Flavor, Server};
 use crate::kind::Kind;
 use crate::shared::Shared;
 use crate::statements::{Form, Forms};
@@ -274,7 +274,10 @@ impl Tables {
             }
             None => known,
         };
-        let hidden = forms::hidden(columns.len(), map);
+        let hidden = match self.server.flavor {
+            Flavor::Mariadb => forms::hidden(columns.len(), map),
+            Flavor::Mysql => Vec::new(),
+        };
         let kinds: Vec<(String, Kind)> = columns
             .iter()
             .chain(&hidden)
