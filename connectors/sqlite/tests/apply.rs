@@ -6,7 +6,7 @@ mod support;
 
 use proptest::prelude::*;
 use rowferry_api::*;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use support::*;
 
 /// What one step does to one key.
@@ -337,20 +337,24 @@ async fn several_appliers_take_turns() {
 #[tokio::test]
 #[cfg(target_os = "linux")]
 async fn a_check_keeps_the_locks_of_a_writer() {
-    use std::os::unix::fs::MetadataExt;
     let place = Place::new().await;
     let form = items();
     let mut applier = place.applier().await;
     applier.create(&form).await.unwrap();
     applier.apply(&batch(vec![upsert(&form, &[Some("1"), None, None])], Some("1"))).await.unwrap();
-    let inodes = ["", "-wal", "-shm"].map(|end| {
-        let file = format!("{}{end}", place.file.display());
-        format!(":{} ", std::fs::metadata(file).unwrap().ino())
-    });
+    // What the kernel says of each descriptor of the file.
     let locks = || {
-        let all = std::fs::read_to_string("/proc/locks").unwrap();
-        let ours = |line: &&str| inodes.iter().any(|inode| line.contains(inode.as_str()));
-        all.lines().filter(ours).map(|line| line.split_once(": ").unwrap().1.to_owned()).collect::<Vec<_>>()
+        let mut locks = BTreeSet::new();
+        for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+            let fd = entry.unwrap();
+            if std::fs::read_link(fd.path()).is_ok_and(|file| file == place.file) {
+                let info = format!("/proc/self/fdinfo/{}", fd.file_name().to_str().unwrap());
+                let info = std::fs::read_to_string(info).unwrap();
+                let held = info.lines().filter_map(|line| line.strip_prefix("lock:")?.split_once(": "));
+                locks.extend(held.map(|(_, lock)| lock.to_owned()));
+            }
+        }
+        locks
     };
     let before = locks();
     assert!(!before.is_empty());
