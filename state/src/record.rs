@@ -9,7 +9,7 @@ const HEADER_BYTES: usize = 8;
 const CRC_BYTES: usize = 4;
 
 /// A kind of record: the struct is what is written. When a field is added, the struct of today becomes a private `...V1` with a
-/// `From`, `VERSION` becomes 2, and `read_older` gets a line.
+/// `From`, `VERSION` becomes 2, and `read_older` gets a line. One that is added at the end needs no struct: `read_older` appends its default.
 pub(crate) trait Record: Serialize + DeserializeOwned {
     /// The version that is written now.
     const VERSION: u16 = 1;

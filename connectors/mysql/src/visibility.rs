@@ -11,18 +11,13 @@ use crate::position::LogPosition;
 use crate::prepared;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use rowferry_api::{Error, ErrorKind, Result};
+use rowferry_api::{Patience, Result};
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a transaction may take from the log to the table.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// The server is asked again after this, and after twice as long each time up to the second.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// MySQL without GTIDs does not say what is visible: a transaction is given this long.
 const UNKNOWN: Duration = Duration::from_secs(2);
 
@@ -111,24 +106,13 @@ pub(crate) async fn wait_until_visible(conn: &mut Conn, server: Server, place: &
 
 /// On MariaDB with a transaction open whose snapshot shows it.
 async fn wait(conn: &mut Conn, server: Server, read: &Read) -> Result<()> {
-    let until = Instant::now() + PATIENCE;
-    let mut pause = FIRST_PAUSE;
-    loop {
-        if !read.has_commits(conn).await? && is_visible(conn, server, read.upto.as_ref()).await? {
-            return Ok(());
-        }
-        if Instant::now() >= until {
-            return Err(Error::new(
-                ErrorKind::Transient,
-                format!("read a table: after {PATIENCE:?} the server still does not show what its log says"),
-            )
-            .hint(
-                "Look for transactions that hang in their commit, for example waiting for a semi-synchronous replica.",
-            ));
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+    const HINT: &str =
+        "Look for transactions that hang in their commit, for example waiting for a semi-synchronous replica.";
+    let mut patience = Patience::begin();
+    while read.has_commits(conn).await? || !is_visible(conn, server, read.upto.as_ref()).await? {
+        tokio::time::sleep(patience.next_pause(HINT)?).await;
     }
+    Ok(())
 }
 
 async fn is_visible(conn: &mut Conn, server: Server, received: Option<&(LogPosition, Instant)>) -> Result<bool> {

@@ -5,18 +5,12 @@
 //! in between would miss them for good. So a read waits until no transaction that the log's reader has received is in progress.
 
 use crate::connection::from_pg;
-use rowferry_api::{Error, ErrorKind, Result};
+use rowferry_api::{Error, ErrorKind, Patience, Result};
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
-use tokio::time::Instant;
 use tokio_postgres::Client;
 
-/// How long a transaction may take from the log to the table.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// The server is asked again after this, and after twice as long each time up to the second.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+const HINT: &str = "Look for commits that wait for a synchronous standby (pg_stat_activity: wait_event SyncRep).";
 /// So many of the last ones are kept.
 const MOST: usize = 1 << 16;
 
@@ -38,8 +32,7 @@ impl Delivered {
     pub(crate) async fn wait(&self, client: &Client) -> Result<()> {
         let mut xids: Vec<u32> = self.lock().iter().copied().collect();
         let known: HashSet<u32> = xids.iter().copied().collect();
-        let until = Instant::now() + PATIENCE;
-        let mut pause = FIRST_PAUSE;
+        let mut patience = Patience::begin();
         while !xids.is_empty() {
             let row = client.query_one("SELECT txid_current_snapshot()::text", &[]).await;
             let snapshot: String =
@@ -47,18 +40,9 @@ impl Delivered {
             let in_progress = InProgress::parse(&snapshot)
                 .ok_or_else(|| Error::new(ErrorKind::Protocol, format!("read the snapshot \"{snapshot}\"")))?;
             xids.retain(|xid| in_progress.has(*xid));
-            if xids.is_empty() {
-                break;
+            if !xids.is_empty() {
+                tokio::time::sleep(patience.next_pause(HINT)?).await;
             }
-            if Instant::now() >= until {
-                return Err(Error::new(
-                    ErrorKind::Transient,
-                    format!("read a table: after {PATIENCE:?} the server still does not show what its log says"),
-                )
-                .hint("Look for commits that wait for a synchronous standby (pg_stat_activity: wait_event SyncRep)."));
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
         self.lock().retain(|xid| !known.contains(xid));
         Ok(())
