@@ -206,6 +206,8 @@ pub(crate) struct TargetColumn {
     /// The operator by which an index of a key tells its values apart: `=`, or one of an extension, which is not found with
     /// an empty search_path.
     pub equals: String,
+    /// Values that are equal may read differently: 1 and 1.0.
+    pub has_forms: bool,
 }
 
 /// The equality of a column's type where a unique index holds it and it is not PostgreSQL's own.
@@ -229,10 +231,16 @@ const KINDS: &str = "
            AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgtype & 7 = 6 AND g.tgenabled <> 'D')
     FROM unnest($1::text[]) WITH ORDINALITY AS n(name, place) JOIN pg_class c ON c.oid = to_regclass(n.name)";
 
+/// Whether values of a column that are equal may read differently: all but these types, and what a collation of its own makes equal.
+const HAS_FORMS: &str = "
+    a.atttypid <> ALL ('{int2,int4,int8,oid,bool,uuid,bytea,date,time,timestamp,timestamptz,text,varchar,bpchar}'::regtype[]::oid[])
+    OR EXISTS (SELECT FROM pg_collation l WHERE l.oid = a.attcollation AND NOT l.collisdeterministic)";
+
 fn columns_statement() -> String {
     format!(
         "SELECT n.place, a.attname::text, a.atttypid, format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1), a.attnotnull,
-                a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', a.attidentity = 'a', coalesce(({EQUALS}), '=')
+                a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', a.attidentity = 'a', coalesce(({EQUALS}), '='),
+                {HAS_FORMS}
          FROM unnest($1::text[]) WITH ORDINALITY AS n(name, place) JOIN pg_attribute a ON a.attrelid = to_regclass(n.name)
          WHERE a.attnum > 0 AND NOT a.attisdropped ORDER BY n.place, a.attnum"
     )
@@ -285,6 +293,7 @@ impl Look {
                     generated: row.get(7),
                     always_identity: row.get(8),
                     equals: row.get(9),
+                    has_forms: row.get(10),
                 });
             }
         }

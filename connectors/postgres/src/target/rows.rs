@@ -18,7 +18,8 @@ pub(super) struct Written {
     pub binary: Option<Binary>,
     /// `=`, or the operator that stands for it.
     pub equals: String,
-    pub is_key: bool,
+    /// A row that is there and has the same key has this column as it is to be.
+    pub is_settled: bool,
 }
 
 impl Written {
@@ -58,7 +59,7 @@ impl Shape {
                 binary: Binary::of(&have.bare, have.type_oid),
                 native: have.native.clone(),
                 equals: have.equals.clone(),
-                is_key: form.key.contains(&place),
+                is_settled: form.key.contains(&place) && !have.has_forms,
             })
         };
         let keys: Option<Vec<Written>> = form.key.iter().map(|&place| written(place)).collect();
@@ -112,7 +113,7 @@ impl Shape {
         let others: Vec<String> = self
             .columns
             .iter()
-            .filter(|column| !column.is_key)
+            .filter(|column| !column.is_settled)
             .map(|column| format!("{0} = EXCLUDED.{0}", column.name))
             .collect();
         let action = if others.is_empty() { "NOTHING".into() } else { format!("UPDATE SET {}", others.join(", ")) };

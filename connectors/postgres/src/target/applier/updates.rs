@@ -71,7 +71,7 @@ impl PostgresApplier {
     /// Writes the known cells of rows that have their new key already. Returns of each whether it is there.
     async fn update(&mut self, shape: &Shape, group: &[Keyed<'_>], present: &[bool]) -> Result<Vec<bool>> {
         let set: Vec<&Written> =
-            shape.columns.iter().filter(|column| present[column.place] && !column.is_key).collect();
+            shape.columns.iter().filter(|column| present[column.place] && !column.is_settled).collect();
         let keys = new_keys(group);
         if !set.is_empty() && self.assign(shape, &keys, group, &set).await? == group.len() as u64 {
             return Ok(vec![true; group.len()]);
