@@ -13,7 +13,7 @@ use crate::publication::server_version;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use futures_util::{StreamExt, stream};
-use pages::Pages;
+use pages::{Later, Pages, Part};
 use rowferry_api::{Block, BlockStream, Error, ErrorKind, Range, Result, TableReader, TableSchema};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -82,6 +82,15 @@ impl PostgresTableReader {
         }
     }
 
+    /// The condition for the rows of leaves that came later; `None` if there is none.
+    async fn only_in(&self, table: &TableSchema, later: &Later, context: &str) -> Result<Option<String>> {
+        let statement = "SELECT 'tableoid IN (' || string_agg(c.oid::text, ', ') || ')' \
+                         FROM pg_partition_tree(to_regclass($1::text)) p JOIN pg_class c ON c.oid = p.relid AND c.relkind = 'r' \
+                         WHERE c.oid <> ALL ($2::oid[])";
+        let row = self.client.query_one(statement, &[&quote_table(&table.name), &later.but]).await;
+        Ok(row.map_err(|error| from_pg(context, error))?.get(0))
+    }
+
     async fn give_up(&mut self, error: Error) -> Error {
         self.reading = self.client.batch_execute("ROLLBACK").await.is_err();
         error
@@ -119,7 +128,11 @@ impl TableReader for PostgresTableReader {
         self.make_usable().await?;
         let context = format!("read table {}", table.name);
         self.delivered.wait(&self.client).await?;
-        let pages = Pages::of(range).map_err(|error| error.within(context.as_str()))?;
+        let (pages, later) = match Part::of(range).map_err(|error| error.within(context.as_str()))? {
+            Some(Part::Pages(pages)) => (Some(pages), None),
+            Some(Part::Later(later)) => (None, Some(later)),
+            None => (None, None),
+        };
         let facts =
             self.begin(table, pages.as_ref(), &context).await.map_err(|error| match (&pages, error.kind()) {
                 // A leaf that was dropped or renamed since the table was cut.
@@ -130,7 +143,20 @@ impl TableReader for PostgresTableReader {
             let what = format!("{context}: it was rewritten at the source since it was cut into ranges");
             return Err(self.give_up(Error::new(ErrorKind::Stale, what)).await);
         }
-        let statement = copy_statement(table, range, pages.as_ref(), &facts, ordered);
+        let condition = match (&pages, &later) {
+            (Some(pages), _) => Some(pages.condition()),
+            (None, Some(later)) => match self.only_in(table, later, &context).await {
+                Ok(Some(condition)) => Some(condition),
+                Ok(None) => {
+                    self.client.batch_execute("COMMIT").await.map_err(|error| from_pg(context, error))?;
+                    self.reading = false;
+                    return Ok(Box::pin(stream::empty()));
+                }
+                Err(error) => return Err(self.give_up(error).await),
+            },
+            (None, None) => facts.key.condition(table, range),
+        };
+        let statement = copy_statement(table, condition, pages.as_ref(), &facts, ordered);
         match self.client.copy_out(statement.as_str()).await {
             Ok(rows) => {
                 let reading = Reading { reader: self, rows: Box::pin(rows), buffer: BytesMut::new(), context };
@@ -141,11 +167,17 @@ impl TableReader for PostgresTableReader {
     }
 }
 
-fn copy_statement(table: &TableSchema, range: &Range, pages: Option<&Pages>, facts: &Facts, ordered: bool) -> String {
+fn copy_statement(
+    table: &TableSchema,
+    condition: Option<String>,
+    pages: Option<&Pages>,
+    facts: &Facts,
+    ordered: bool,
+) -> String {
     let columns: Vec<String> = table.columns.iter().map(|column| quote_name(&column.name)).collect();
-    let (from, condition) = match pages {
-        Some(pages) => (format!("ONLY {}", quote_table(&pages.leaf)), Some(pages.condition())),
-        None => (from(table, facts.partitioned), facts.key.condition(table, range)),
+    let from = match pages {
+        Some(pages) => format!("ONLY {}", quote_table(&pages.leaf)),
+        None => from(table, facts.partitioned),
     };
     let condition = condition.map_or(String::new(), |condition| format!(" WHERE {condition}"));
     let order = match ordered && !table.key.is_empty() {

@@ -1,6 +1,7 @@
 //! Cuts tables into ranges.
 
-use super::{facts_of, from, pages::Pages};
+use super::pages::{Later, Pages, Part};
+use super::{facts_of, from};
 use crate::connection::{from_pg, quote_name, quote_table};
 use crate::keys::facts_statement;
 use rowferry_api::{Cell, Error, ErrorKind, Key, Range, Result, TableName, TableSchema};
@@ -13,10 +14,10 @@ const ASSUMED_ROWS_PER_PAGE: f64 = 50.0;
 const LEAVES: &str = "
     SELECT n.nspname, c.relname, pg_relation_filenode(c.oid), c.reltuples::float8, c.relpages::float8,
            pg_relation_size(c.oid) / current_setting('block_size')::int8,
-           has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
-    FROM (SELECT c.oid AS relid FROM pg_class c WHERE c.oid = to_regclass($1::text) AND c.relkind = 'r'
+           has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'), c.oid, t.is_part
+    FROM (SELECT c.oid AS relid, false AS is_part FROM pg_class c WHERE c.oid = to_regclass($1::text) AND c.relkind = 'r'
           UNION ALL
-          SELECT p.relid FROM pg_class c CROSS JOIN LATERAL pg_partition_tree(c.oid) p
+          SELECT p.relid, true FROM pg_class c CROSS JOIN LATERAL pg_partition_tree(c.oid) p
           WHERE c.oid = to_regclass($1::text) AND c.relkind = 'p' AND p.isleaf) t
     JOIN pg_class c ON c.oid = t.relid AND c.relkind = 'r' JOIN pg_namespace n ON n.oid = c.relnamespace
     ORDER BY 1, 2";
@@ -42,8 +43,11 @@ pub(super) async fn by_pages(client: &Client, table: &TableSchema, rows_per_rang
         let pages = u32::try_from(size).unwrap_or(u32::MAX);
         let mut starts = (0..pages.max(1)).step_by(step as usize).peekable();
         while let Some(from) = starts.next() {
-            ranges.push(Pages { leaf: leaf.clone(), node, from, to: starts.peek().copied() }.range()?);
+            ranges.push(Part::Pages(Pages { leaf: leaf.clone(), node, from, to: starts.peek().copied() }).range()?);
         }
+    }
+    if rows.iter().any(|row| row.get(8)) {
+        ranges.push(Part::Later(Later { but: rows.iter().map(|row| row.get(7)).collect() }).range()?);
     }
     // A partitioned table may have no partition yet.
     Ok(if ranges.is_empty() { vec![Range::Whole] } else { ranges })

@@ -7,6 +7,7 @@
 mod catalog;
 mod encodings;
 mod log_start;
+mod partitions;
 mod rights;
 mod standby;
 
