@@ -29,6 +29,7 @@ on_postgres() (
     trap stop_servers EXIT
     start_both || exit 1
     cargo test --locked --no-fail-fast -p rowferry --test cases --test cases_mysql --test failover --test turns --test examples || failed=1
+    cargo test --locked --no-fail-fast -p rowferry --test lives untold || failed=1
     CASE=postgres cargo test --locked -p rowferry --test failpoints || failed=1
     cargo test --locked --no-fail-fast -p rowferry-postgres || failed=1
     exit $failed

@@ -34,6 +34,9 @@ pub struct Life {
     pub source_id: u64,
     /// The highest id of a column that the source's table has had, also of those that do not travel.
     pub columns_seen: i32,
+    /// What the source's catalog shows of the table ([`SourceTable::traces`](rowferry_api::SourceTable::traces)) that the target's
+    /// rows come from.
+    pub traces: String,
     /// Where it stands.
     pub state: TableState,
     /// Why it is halted.
@@ -99,6 +102,7 @@ impl Life {
             taken: chosen.source.schema.clone(),
             source_id: chosen.source.id,
             columns_seen: highest_id(&chosen.logged),
+            traces: chosen.source.traces.clone(),
             chosen,
             state: TableState::Pending,
             reason: None,
@@ -137,6 +141,7 @@ impl Life {
             taken: Arc::new(known_form(&record)?),
             source_id: record.source_id,
             columns_seen: record.columns_seen,
+            traces: record.traces,
             chosen,
             state: record.state,
             reason: record.reason,
@@ -176,6 +181,7 @@ impl Life {
         let seen = highest_id(&self.chosen.logged);
         self.columns_seen = if self.is_replaced() { seen } else { seen.max(self.columns_seen) };
         self.source_id = self.chosen.source.id;
+        self.traces.clone_from(&self.chosen.source.traces);
         let gone = self.taken.columns.iter().filter(|column| form.column_index(&column.name).is_none());
         self.dropped.extend(gone.map(|column| column.name.clone()));
         self.taken = form;
@@ -299,6 +305,7 @@ impl Life {
             source_id: self.source_id,
             columns_seen: self.columns_seen,
             dropped: self.dropped.iter().cloned().collect(),
+            traces: self.traces.clone(),
             again: self.again,
             finished: self.finished,
         })

@@ -80,12 +80,27 @@ pub async fn start(env: &Env) -> Result<Start> {
     failpoint!("start.tables_kept");
     let log = env.source.prepare(&tables, resume.as_ref()).await?;
     failpoint!("start.source_prepared");
+    if log.is_older {
+        skip_what_was_before(env).await?;
+    }
     let position = resume.clone().unwrap_or(log.position);
     let target_identity = env.target.prepare(&env.config.name, &source_identity, &position, anew).await?;
     failpoint!("start.target_prepared");
     remember(env, &source_identity, &target_identity, anew, &position).await?;
     failpoint!("start.remembered");
     Ok(Start { position, alterations, catalog_version })
+}
+
+/// Tables that nothing was read of are read once the log has come to what it says now: rows of older forms, whose columns had other
+/// names, must not be replayed over what is read.
+async fn skip_what_was_before(env: &Env) -> Result<()> {
+    let head = env.source.head().await?;
+    for life in env.lives.lock().values_mut() {
+        if life.state == TableState::Pending && life.slices.is_empty() {
+            life.high.get_or_insert_with(|| head.clone());
+        }
+    }
+    Ok(())
 }
 
 /// What a table waits for may be a place in the log of a server that is gone, with transactions that its heir never had: then
@@ -256,12 +271,17 @@ async fn restore_tables(env: &Env, chosen: Vec<Chosen>, anew: bool) -> Result<Ve
         match life.state {
             TableState::Halted => {}
             _ if anew => alterations.extend(compare_resynced(&mut life)),
-            _ => alterations.extend(compare_forms(&mut life)),
+            _ => {
+                let untold = env.source.changed_untold(&life.traces, &life.chosen.source.traces).await?;
+                alterations.extend(compare_forms(&mut life, untold));
+            }
         }
         let life = refuse_keyless(life);
-        if record
-            .is_none_or(|record| record.state != life.state || record.target != life.chosen.target.name.to_string())
-        {
+        let is_noted = |record: &TableRecord| {
+            let target = life.chosen.target.name.to_string();
+            record.state == life.state && record.target == target && record.traces == life.traces
+        };
+        if !record.is_some_and(is_noted) {
             changed.push(name.clone());
         }
         lives.insert(name, life);
@@ -310,7 +330,8 @@ pub fn refuse_keyless(mut life: Life) -> Life {
 }
 
 /// What the target has to do to take rows of the form that the catalog has now; or the table is halted.
-pub fn compare_forms(life: &mut Life) -> Option<PendingAlteration> {
+/// `untold`: its rows may have changed without a word in the log.
+pub fn compare_forms(life: &mut Life, untold: bool) -> Option<PendingAlteration> {
     let name = life.chosen.name().clone();
     let now = life.chosen.source.schema.clone();
     match life.at_target {
@@ -341,7 +362,7 @@ pub fn compare_forms(life: &mut Life) -> Option<PendingAlteration> {
         _ => false,
     };
     let is_unknown = |alteration: &Alteration| was_left_out(alteration) || was_dropped(alteration);
-    let copy_again = plan.copy_again || replaced || plan.alterations.iter().any(is_unknown);
+    let copy_again = plan.copy_again || replaced || untold || plan.alterations.iter().any(is_unknown);
     if plan.alterations.is_empty() && !copy_again {
         life.takes(now);
         return None;

@@ -111,6 +111,8 @@ struct Stream<'a> {
     catalog_due: bool,
     /// The log has to carry other tables than before.
     publish: bool,
+    /// What the catalog shows of tables is other than what is on disk.
+    noted: bool,
     /// What was under way when the log began to carry its tables has ended: tables may be started.
     settled: bool,
     /// Numbers the waits for that; only the last one counts.
@@ -194,6 +196,7 @@ impl<'a> Stream<'a> {
             catalog_version: start.catalog_version,
             catalog_due: false,
             publish: false,
+            noted: false,
             settled: false,
             settling: 0,
             last_position_write: Instant::now(),

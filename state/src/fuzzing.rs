@@ -54,6 +54,7 @@ pub fn payloads() -> Vec<Vec<u8>> {
         again: false,
         finished: true,
         dropped: vec!["old".into()],
+        traces: text("{\"node\":16384}"),
     };
     let letter = DeadLetterRecord {
         table: text("public.orders"),

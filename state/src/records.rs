@@ -106,6 +106,8 @@ pub struct TableRecord {
     pub finished: bool,
     /// Columns that were dropped since it was last copied as a whole.
     pub dropped: Vec<String>,
+    /// What the source's catalog showed of the table that the target's rows come from, as text that only its connector reads.
+    pub traces: String,
 }
 
 /// Before slices were compared.
@@ -144,6 +146,7 @@ impl From<TableRecordV1> for TableRecord {
             again: record.again,
             finished: record.finished,
             dropped: Vec::new(),
+            traces: String::new(),
         }
     }
 }
@@ -247,17 +250,18 @@ impl Record for OriginRecord {
     }
 }
 
-/// An empty list, as bincode writes it.
-const NO_ITEMS: [u8; 8] = [0; 8];
+/// An empty list or text, as bincode writes it.
+const EMPTY: [u8; 8] = [0; 8];
 
 impl Record for TableRecord {
-    const VERSION: u16 = 3;
+    const VERSION: u16 = 4;
 
     fn read_older(version: u16, bytes: &[u8]) -> Option<Self> {
         match version {
             1 => payload::<TableRecordV1>(bytes).map(Self::from),
-            // The list of dropped columns was added at the end: it is empty.
-            2 => payload(&[bytes, &NO_ITEMS].concat()),
+            // The dropped columns and then the traces were added at the end: they are empty.
+            2 => payload(&[bytes, &EMPTY, &EMPTY].concat()),
+            3 => payload(&[bytes, &EMPTY].concat()),
             _ => None,
         }
     }
@@ -317,9 +321,11 @@ mod tests {
         let read: TableRecord = decode(&sealed(1, &bincode::serialize(&table).unwrap())).unwrap();
         assert_eq!((read.rows_copied, read.rows_compared, read.compares, read.rows_applied), (5, 0, false, 6));
         assert_eq!((read.source_id, read.columns_seen, read.again, read.finished), (8, 9, true, true));
-        // Version 2 is today's without what stands at its end.
+        // Versions 2 and 3 are today's without what stands at its end.
         let today = payload_of(&read);
-        let before = sealed(2, &today[..today.len() - NO_ITEMS.len()]);
-        assert_eq!(decode::<TableRecord>(&before).unwrap(), read);
+        for (version, lacks) in [(2, 2 * EMPTY.len()), (3, EMPTY.len())] {
+            let before = sealed(version, &today[..today.len() - lacks]);
+            assert_eq!(decode::<TableRecord>(&before).unwrap(), read);
+        }
     }
 }

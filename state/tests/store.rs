@@ -24,6 +24,7 @@ fn table(state: TableState) -> TableRecord {
         again: false,
         finished: false,
         dropped: vec!["old".into()],
+        traces: "traces".into(),
     }
 }
 

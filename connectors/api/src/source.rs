@@ -43,6 +43,13 @@ pub trait Source: Send + Sync {
     /// A number that changes when what [`tables`](Self::tables) would answer changes in form. Cheap.
     async fn catalog_version(&self) -> Result<u64>;
 
+    /// Whether a table's rows may have come, gone or changed between two looks at it without a word in the log, by what those found
+    /// in [`SourceTable::traces`].
+    async fn changed_untold(&self, before: &str, now: &str) -> Result<bool> {
+        let _ = (before, now);
+        Ok(false)
+    }
+
     /// Makes the log carry these tables and keep what follows `resume`: creates what is missing (publication,
     /// slot). Without `resume` the log starts anywhere at or after the last call's effects; with it, a log that no
     /// longer has that position is [`ErrorKind::LogLost`](crate::ErrorKind::LogLost), and nothing is created in
@@ -116,6 +123,9 @@ pub struct SourceTable {
     pub estimated_rows: u64,
     /// Bytes on disk, estimated; for progress and the number of slices.
     pub estimated_bytes: u64,
+    /// What DDL leaves in the catalog where it changes rows that the log does not tell of, as text that only the connector reads.
+    /// Empty where the log tells of all, or nothing is known.
+    pub traces: String,
 }
 
 /// What a source keeps of its log.
@@ -138,6 +148,8 @@ pub struct LogKept {
 pub struct LogStart {
     /// The position to open the log at.
     pub position: Position,
+    /// The log was kept before this call: it may say what tables were long before.
+    pub is_older: bool,
 }
 
 /// Reads one log from a position on. It has a thread and a runtime of its own, those that it was opened on: it may hold

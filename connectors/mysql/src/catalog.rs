@@ -108,6 +108,7 @@ pub(crate) async fn entries(conn: &mut Conn, server: Server, which: &Which<'_>) 
                 ancestors: Vec::new(),
                 estimated_rows: rows.parse().unwrap_or(0),
                 estimated_bytes: bytes.parse().unwrap_or(0),
+                traces: String::new(),
             },
             log_columns: found.log,
             engine,

@@ -224,7 +224,7 @@ impl Source for MysqlSource {
                 Err(error) => Err(error),
             },
         };
-        asked.done(start.map(|position| LogStart { position }))
+        asked.done(start.map(|position| LogStart { position, is_older: resume.is_some() }))
     }
 
     /// Reads wait for what the log has said, so nothing is missed by one that comes now.

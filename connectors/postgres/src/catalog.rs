@@ -6,6 +6,7 @@
 mod columns;
 mod foreign_keys;
 mod indexes;
+mod traces;
 mod user_types;
 mod version;
 
@@ -14,6 +15,7 @@ use rowferry_api::{Dialect, Result, SourceTable, TableName, TableSchema};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio_postgres::{Client, Row};
+pub(crate) use traces::changed_untold;
 pub(crate) use version::version;
 
 /// Which tables to look up.
@@ -66,8 +68,14 @@ pub(crate) struct Entry {
     pub identity_columns: Vec<String>,
 }
 
-/// Looks tables up. `logs_generated`: the log carries stored generated columns (PostgreSQL 18, if published).
-pub(crate) async fn entries(client: &Client, which: Which<'_>, logs_generated: bool) -> Result<Vec<Entry>> {
+/// Looks tables up. `logs_generated`: the log carries stored generated columns (PostgreSQL 18, if published). Without a publication
+/// nothing is said of what DDL leaves.
+pub(crate) async fn entries(
+    client: &Client,
+    which: Which<'_>,
+    logs_generated: bool,
+    publication: Option<&str>,
+) -> Result<Vec<Entry>> {
     let only = match which {
         Which::All => None,
         Which::Oids(oids) => Some(oids),
@@ -79,6 +87,10 @@ pub(crate) async fn entries(client: &Client, which: Which<'_>, logs_generated: b
     let mut foreign_keys = foreign_keys::load(client, &found).await?;
     let used: BTreeSet<u32> = columns.values().flat_map(|columns| columns.type_oids.iter().copied()).collect();
     let types = user_types::load(client, &used.into_iter().collect::<Vec<_>>()).await?;
+    let mut traces = match publication {
+        Some(publication) => traces::load(client, &found, publication).await?,
+        None => HashMap::new(),
+    };
     let entry = |row: &Row| {
         let oid: u32 = row.get(0);
         let identity = row.get::<_, String>(3).chars().next().unwrap_or('d');
@@ -94,12 +106,13 @@ pub(crate) async fn entries(client: &Client, which: Which<'_>, logs_generated: b
             columns: columns.carried,
             computed: columns.computed,
         };
-        Entry { table: source_table(row, schema), oid, identity, identity_columns: choice.identity }
+        let traces = traces.remove(&oid).unwrap_or_default();
+        Entry { table: source_table(row, schema, traces), oid, identity, identity_columns: choice.identity }
     };
     Ok(tables.iter().map(entry).collect())
 }
 
-fn source_table(row: &Row, schema: TableSchema) -> SourceTable {
+fn source_table(row: &Row, schema: TableSchema, traces: String) -> SourceTable {
     let (schemas, names): (Vec<String>, Vec<String>) = (row.get(4), row.get(5));
     SourceTable {
         id: row.get::<_, u32>(0).into(),
@@ -107,12 +120,13 @@ fn source_table(row: &Row, schema: TableSchema) -> SourceTable {
         ancestors: schemas.into_iter().zip(names).map(|(schema, name)| TableName::new(schema, name)).collect(),
         estimated_rows: row.get::<_, i64>(6).unsigned_abs(),
         estimated_bytes: row.get::<_, i64>(7).unsigned_abs(),
+        traces,
     }
 }
 
 /// One table by its oid, stored generated columns among the carried; `None` if it is gone.
 pub(crate) async fn table_by_oid(client: &Client, oid: u32) -> Result<Option<SourceTable>> {
-    let entries = entries(client, Which::Oids(&[oid]), true).await?;
+    let entries = entries(client, Which::Oids(&[oid]), true, None).await?;
     Ok(entries.into_iter().next().map(|entry| entry.table))
 }
 

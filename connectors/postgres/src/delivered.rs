@@ -11,6 +11,10 @@ use std::sync::{Mutex, MutexGuard};
 use tokio_postgres::Client;
 
 const HINT: &str = "Look for commits that wait for a synchronous standby (pg_stat_activity: wait_event SyncRep).";
+/// A transaction holds the lock on its own id until it is visible.
+const WAITING: &str = "
+    SELECT l.transactionid::text::int8::oid FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND a.wait_event = 'SyncRep'";
 /// So many of the last ones are kept.
 const MOST: usize = 1 << 16;
 
@@ -26,6 +30,15 @@ impl Delivered {
             xids.pop_front();
         }
         xids.push_back(xid);
+    }
+
+    /// Takes in the transactions that wait for a standby: an earlier process may have received them. Those of other users are seen by
+    /// who may read all statistics.
+    pub(crate) async fn add_waiting(&self, client: &Client) -> Result<()> {
+        let rows = client.query(WAITING, &[]).await;
+        let rows = rows.map_err(|error| from_pg("ask which commits wait for a standby", error))?;
+        rows.iter().for_each(|row| self.add(row.get(0)));
+        Ok(())
     }
 
     /// Waits until the statements that follow on any connection see everything that has been received by now.

@@ -148,6 +148,13 @@ pub(crate) fn foreign(slot: &Slot, database: &str) -> Option<String> {
     }
 }
 
+/// Where a slot's log starts.
+pub(crate) struct SlotStart {
+    pub at: Lsn,
+    /// The slot was there, and may hold what was logged long ago.
+    pub is_older: bool,
+}
+
 /// Makes the slot, or takes one that is there and idle; returns where its log starts. One that the server has given up leads
 /// nowhere any more and is made again. Transactions below `mark` may have begun before the publication was made.
 pub(crate) async fn create(
@@ -156,7 +163,7 @@ pub(crate) async fn create(
     name: &str,
     publication: &str,
     mark: i64,
-) -> Result<Lsn> {
+) -> Result<SlotStart> {
     wait_until_free(client, name).await?;
     if let Some(slot) = look(client, name).await? {
         refuse_foreign(client, name, &slot).await?;
@@ -165,15 +172,15 @@ pub(crate) async fn create(
             let dropped = client.execute("SELECT pg_drop_replication_slot($1)", &[&name]).await;
             dropped.map_err(|error| from_pg(format!("drop slot \"{name}\", which the server has given up"), error))?;
         } else if let Some(confirmed) = slot.confirmed {
-            return match may_precede(client, name, publication).await? {
-                true => advance(client, options, name, mark).await,
-                false => Ok(confirmed),
-            };
+            return Ok(match may_precede(client, name, publication).await? {
+                true => SlotStart { at: advance(client, options, name, mark).await?, is_older: false },
+                false => SlotStart { at: confirmed, is_older: true },
+            });
         }
     }
     let start = make(options, name).await?;
     failpoint!("postgres.slot_made");
-    Ok(start)
+    Ok(SlotStart { at: start, is_older: false })
 }
 
 /// Whether the slot may start before the publication was made, by this process or by one that ended before it could move

@@ -111,7 +111,7 @@ impl PostgresSource {
 
     async fn entries(&self, client: &Client, which: Which<'_>) -> Result<Vec<Entry>> {
         let logs_generated = publication::logs_generated(client, &self.publication).await?;
-        catalog::entries(client, which, logs_generated).await
+        catalog::entries(client, which, logs_generated, Some(&self.publication)).await
     }
 }
 
@@ -177,7 +177,15 @@ impl Source for PostgresSource {
     }
 
     async fn catalog_version(&self) -> Result<u64> {
-        catalog::version(&*self.client().await?).await
+        catalog::version(&*self.client().await?, &self.publication).await
+    }
+
+    async fn changed_untold(&self, before: &str, now: &str) -> Result<bool> {
+        // Most look the same, and a table that was gone at one of the looks is told of by its name.
+        if before == now || before.is_empty() || now.is_empty() {
+            return Ok(false);
+        }
+        catalog::changed_untold(&*self.client().await?, before, now).await
     }
 
     async fn prepare(&self, tables: &[SourceTable], resume: Option<&Position>) -> Result<LogStart> {
@@ -186,6 +194,7 @@ impl Source for PostgresSource {
             let resume = Lsn::try_from(resume)?;
             slot::refuse_lost(&client, &self.slot, resume).await?;
             publication::refuse_missing(&client, &self.publication, resume).await?;
+            self.delivered.add_waiting(&client).await?;
         }
         // The slot decodes with the catalog of its time: a publication made after it would not be found there.
         let changed = publication::include(&client, &self.publication, tables).await?;
@@ -194,11 +203,13 @@ impl Source for PostgresSource {
         if resume.is_some() || changed {
             *self.mark() = Some(mark);
         }
-        let position = match resume {
-            Some(resume) => resume.clone(),
-            None => slot::create(&client, &self.connect, &self.slot, &self.publication, mark).await?.into(),
-        };
-        Ok(LogStart { position })
+        Ok(match resume {
+            Some(resume) => LogStart { position: resume.clone(), is_older: true },
+            None => {
+                let start = slot::create(&client, &self.connect, &self.slot, &self.publication, mark).await?;
+                LogStart { position: start.at.into(), is_older: start.is_older }
+            }
+        })
     }
 
     async fn settled(&self) -> Result<()> {

@@ -33,6 +33,9 @@ impl Stream<'_> {
                 None => self.gone(&name).await?,
             }
         }
+        if std::mem::take(&mut self.noted) {
+            self.env.lives.save_all().await?;
+        }
         self.add_tables(chosen).await?;
         let back = self.returned();
         if !back.is_empty() {
@@ -46,6 +49,19 @@ impl Stream<'_> {
     }
 
     async fn compare(&mut self, name: &TableName, table: Chosen) -> Result<()> {
+        let known = |life: &Life| (life.traces.clone(), life.state != TableState::Halted);
+        let Some((before, is_carried)) = self.env.lives.lock().get(name).map(known) else { return Ok(()) };
+        let untold = self.env.source.changed_untold(&before, &table.source.traces).await?;
+        // A new partition does not log what its root does of old rows.
+        if is_carried
+            && table.config.key.is_some()
+            && before != table.source.traces
+            && let Some(reason) = unfit(self.env, &table).await?
+        {
+            self.halt(name, reason).await?;
+        }
+        // It may be that the log did not carry it.
+        self.publish |= untold;
         let pending = {
             let mut lives = self.env.lives.lock();
             let Some(life) = lives.get_mut(name) else { return Ok(()) };
@@ -54,7 +70,10 @@ impl Stream<'_> {
             let same = life.chosen.source.schema == table.source.schema
                 && life.chosen.logged == table.logged
                 && life.chosen.source.id == table.source.id;
-            if same && life.taken == life.chosen.source.schema {
+            if same && !untold && life.taken == life.chosen.source.schema {
+                self.noted |= life.traces != table.source.traces;
+                life.traces.clone_from(&table.source.traces);
+                life.chosen.source.traces = table.source.traces;
                 return Ok(());
             }
             life.chosen = table;
@@ -62,7 +81,7 @@ impl Stream<'_> {
             self.publish |= life.is_replaced();
             match life.state {
                 TableState::Halted => None,
-                _ => session::compare_forms(life),
+                _ => session::compare_forms(life, untold),
             }
         };
         match pending {
@@ -134,7 +153,9 @@ impl Stream<'_> {
             };
         }
         failpoint!("form.taken");
-        tracing::info!(table = %pending.table, "form changed: {what}");
+        if !pending.alterations.is_empty() {
+            tracing::info!(table = %pending.table, "form changed: {what}");
+        }
         if let Some(life) = self.env.lives.lock().get_mut(&pending.table) {
             life.takes(life.chosen.source.schema.clone());
         }
@@ -210,8 +231,13 @@ impl Stream<'_> {
             if table.config.key.is_some() {
                 keyed = Some(name.clone());
             }
-            let life = session::refuse_keyless(Life::new(table));
-            let life = refuse_unfit(self.env, life).await?;
+            let mut life = session::refuse_keyless(Life::new(table));
+            // It halts by itself instead of taking the pipeline down.
+            if life.state != TableState::Halted
+                && let Some(reason) = unfit(self.env, &life.chosen).await?
+            {
+                session::halt(&mut life, reason);
+            }
             self.router.set(life.chosen.source.schema.clone(), life.chosen.target.clone(), false);
             self.env.lives.lock().insert(name.clone(), life);
             self.env.lives.save_anew(&name).await?;
@@ -234,17 +260,10 @@ fn gone_reason(name: &TableName) -> String {
     )
 }
 
-/// A new table that stands in the way of a rule halts by itself instead of taking the pipeline down.
-async fn refuse_unfit(env: &Env, mut life: Life) -> Result<Life> {
-    if life.state == TableState::Halted {
-        return Ok(life);
-    }
-    let findings = session::check(env, std::slice::from_ref(&life.chosen)).await?;
-    let name = life.chosen.name().to_string();
-    let about = findings.iter().filter(|finding| finding.subject.contains(&name));
-    let about: Vec<_> = about.cloned().collect();
-    if let Err(error) = session::refuse_blocked(&about) {
-        session::halt(&mut life, error.to_string());
-    }
-    Ok(life)
+/// What in a table stands in the way of a rule, by a look at both ends.
+async fn unfit(env: &Env, table: &Chosen) -> Result<Option<String>> {
+    let findings = session::check(env, std::slice::from_ref(table)).await?;
+    let name = table.name().to_string();
+    let about: Vec<_> = findings.iter().filter(|finding| finding.subject.contains(&name)).cloned().collect();
+    Ok(session::refuse_blocked(&about).err().map(|error| error.to_string()))
 }

@@ -79,9 +79,6 @@ pub(super) async fn check(
         let leaves = || about_leaves(&table.schema, leaves.get(&entry.oid)?);
         findings.extend(key.or_else(leaves).map(blocked));
         findings.extend(nullable_key(&table.schema));
-        if access.partitioned && server.version >= WITH_ROOTS {
-            findings.push(about_partitions(&table.schema.name));
-        }
     }
     findings.extend(about_unlogged(client, asked.tables).await?);
     Ok(findings)
@@ -234,14 +231,6 @@ fn nullable_key(form: &TableSchema) -> Option<Finding> {
         format!("ALTER TABLE {} {};", quote_table(&form.name), nullable.iter().map(set).collect::<Vec<_>>().join(", "));
     let what = format!("columns of its key may be NULL ({}): a row without a key halts the table", nullable.join(", "));
     Some(Finding::warning(format!("table {}", form.name), what, Some(mend)))
-}
-
-/// PostgreSQL logs the changes of rows under the root's name, and nothing of what is done to a partition as a whole.
-fn about_partitions(name: &TableName) -> Finding {
-    let what = "it is carried as one table, and the log does not say when one of its partitions is dropped, attached, detached \
-                or truncated";
-    let mend = format!("after such a change: rowferry resync --table {name}");
-    Finding::warning(format!("table {name}"), what, Some(mend))
 }
 
 async fn about_unlogged(client: &Client, tables: &[SourceTable]) -> Result<Option<Finding>> {

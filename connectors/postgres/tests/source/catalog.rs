@@ -492,14 +492,27 @@ async fn the_version_changes_with_every_form_and_with_nothing_else() {
         "DROP TABLE r.x",
         "ALTER TABLE u REPLICA IDENTITY USING INDEX u_id_key",
         "ALTER TABLE u ADD PRIMARY KEY (id)",
+        "ALTER TABLE t ALTER v TYPE varchar(9) USING upper(v)",
+        "VACUUM FULL t",
+        "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+        "CREATE TABLE leaf (id int PRIMARY KEY)",
+        "ALTER TABLE p ATTACH PARTITION leaf FOR VALUES FROM (0) TO (5)",
+        "ALTER TABLE p DETACH PARTITION leaf",
+        "CREATE PUBLICATION ours",
+        "ALTER PUBLICATION ours ADD TABLE t",
+        "ALTER PUBLICATION ours SET (publish = 'insert')",
+        "ALTER PUBLICATION ours DROP TABLE t",
     ];
     for change in changes {
-        shop.execute(change).await;
+        let change = change.replace("ours", &format!("\"{}\"", shop.database.name()));
+        shop.execute(&change).await;
         let now = shop.source.catalog_version().await.unwrap();
         assert_ne!(before, now, "{change}");
         before = now;
     }
-    for statement in ["INSERT INTO t VALUES (1, 'a', 'x')", "ANALYZE", "VACUUM FULL t"] {
+    for statement in
+        ["INSERT INTO t VALUES (1, 'a', 'x')", "ANALYZE", "VACUUM t", "CREATE PUBLICATION other FOR TABLE t"]
+    {
         shop.execute(statement).await;
     }
     let client = shop.database.client().await;

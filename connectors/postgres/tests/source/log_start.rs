@@ -155,13 +155,4 @@ async fn a_partitioned_table_is_refused_by_a_publication_that_names_its_partitio
     shop.execute(&format!("ALTER PUBLICATION {name} DROP TABLE p1")).await;
     shop.execute(error.hint_text().unwrap()).await;
     shop.resume(&["a", "p"], None).await.unwrap();
-    let check = shop.source.check(&[shop.table("p").await]).await.unwrap();
-    let warned = |finding: &&rowferry_api::Finding| {
-        finding.mend.as_deref().is_some_and(|mend| mend.contains("rowferry resync --table public.p"))
-    };
-    assert_eq!(
-        check.iter().filter(warned).count(),
-        1,
-        "what is done to a partition as a whole is not in the log: {check:?}"
-    );
 }

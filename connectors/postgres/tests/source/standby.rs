@@ -2,7 +2,7 @@
 
 use super::*;
 use futures_util::StreamExt;
-use rowferry_api::{Cell, Event, Op, Range};
+use rowferry_api::{Cell, Event, Op, Range, TableReader, TableSchema};
 
 #[tokio::test]
 async fn a_read_waits_for_what_the_log_has_said() {
@@ -31,13 +31,19 @@ async fn a_read_waits_for_what_the_log_has_said() {
     }
     assert_eq!(shop.database.value("SELECT count(*) FROM t").await, "1", "it is visible before its standby has it");
 
-    let read = async {
-        let blocks: Vec<_> = reader.read(&form, &Range::Whole, true).await.unwrap().collect().await;
-        blocks.into_iter().flat_map(|block| block.unwrap().data.to_vec()).collect::<Vec<u8>>()
-    };
-    let (rows, ()) = tokio::join!(read, set_standbys(&shop, ""));
-    assert_eq!(String::from_utf8(rows).unwrap(), "1\n7\n");
+    // And one of a process that starts while it waits.
+    let later = source_of(shop.database.url(), shop.database.name());
+    later.prepare(&tables, Some(&start.position)).await.unwrap();
+    let mut later = later.open_tables().await.unwrap();
+
+    let (rows, later, ()) = tokio::join!(rows(&mut *reader, &form), rows(&mut *later, &form), set_standbys(&shop, ""));
+    assert_eq!((rows.as_str(), later.as_str()), ("1\n7\n", "1\n7\n"));
     insert.await.unwrap().unwrap();
+}
+
+async fn rows(reader: &mut dyn TableReader, form: &TableSchema) -> String {
+    let blocks: Vec<_> = reader.read(form, &Range::Whole, true).await.unwrap().collect().await;
+    String::from_utf8(blocks.into_iter().flat_map(|block| block.unwrap().data.to_vec()).collect()).unwrap()
 }
 
 async fn set_standbys(shop: &Shop, names: &str) {

@@ -1,0 +1,176 @@
+//! Changes of rows that no log tells of: the catalog shows that they may have been, and the table is copied again.
+
+use super::Ferry;
+
+use rowferry_testkit::config;
+
+impl Ferry {
+    /// A pipeline over one table that has caught up.
+    async fn of_one(setup: &str, table: &str) -> Self {
+        let ferry = Self::new(setup, "").await;
+        ferry.rowferry.set_config(&ferry.config_of_one(table, ""));
+        assert_eq!(ferry.compared_after("").await, 0);
+        ferry
+    }
+
+    fn config_of_one(&self, table: &str, more: &str) -> String {
+        let config = config::pipeline(&self.source, &config::postgres(&self.target), more);
+        config.replace("*.*", &format!("public.{table}"))
+    }
+
+    /// Runs statements, catches up, and compares both ends. Returns how many rows of the first table have been compared since it
+    /// was last begun.
+    async fn compared_after(&self, sql: &str) -> u64 {
+        self.source.execute(sql).await;
+        self.rowferry.run_until_caught_up();
+        self.rowferry.command(&["verify"]).expect_code(0);
+        let (_, status) = self.rowferry.json(&["status"]);
+        status["pipelines"][0]["tables"][0]["rows_compared"].as_u64().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn values_that_a_new_type_makes() {
+    let setup = "CREATE TABLE t (id int PRIMARY KEY, v text, n int, w varchar(10));
+                 INSERT INTO t SELECT g, 'v' || g, g, 'w' FROM generate_series(1, 100) g";
+    let ferry = Ferry::of_one(setup, "t").await;
+    // Rows that were logged before must not come over those that are read.
+    let same = "UPDATE t SET v = 'changed' WHERE id < 10; ALTER TABLE t ALTER v TYPE text USING upper(v); INSERT INTO t VALUES (101, 'x', 1)";
+    assert_eq!(ferry.compared_after(same).await, 101);
+    let wider = "ALTER TABLE t ALTER n TYPE bigint USING -n; INSERT INTO t VALUES (102, 'y', 3000000000)";
+    assert_eq!(ferry.compared_after(wider).await, 102);
+    let version: u32 = ferry.source.value("SHOW server_version_num").await.parse().unwrap();
+    if version >= 170_000 {
+        ferry.compared_after("ALTER TABLE t ADD g int GENERATED ALWAYS AS (id + 1) STORED").await;
+        assert_eq!(ferry.compared_after("ALTER TABLE t ALTER g SET EXPRESSION AS (id + 2)").await, 102);
+    }
+    let nothing = "VACUUM FULL t; ALTER TABLE t ALTER v SET STATISTICS 7, ALTER w TYPE varchar(20); INSERT INTO t VALUES (103, 'z')";
+    for statement in nothing.split("; ") {
+        assert_eq!(ferry.compared_after(statement).await, 102, "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn values_that_a_new_type_makes_while_it_runs() {
+    let setup =
+        "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, 'v' || g FROM generate_series(1, 100) g";
+    let ferry = Ferry::of_one(setup, "t").await;
+    let mut running = ferry.rowferry.spawn_run();
+    running.wait_streaming();
+    ferry.source.execute("ALTER TABLE t ALTER v TYPE text USING upper(v); INSERT INTO t VALUES (101, 'x')").await;
+    running.wait_status("copied again", |pipeline| {
+        let table = &pipeline["tables"][0];
+        table["state"] == "streaming" && table["rows_compared"] == 101
+    });
+    running.sigterm();
+    ferry.rowferry.command(&["verify"]).expect_code(0);
+}
+
+#[tokio::test]
+async fn partitions_that_come_and_go() {
+    let setup = "CREATE TABLE p (id int, at int, v text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+                 CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+                 CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
+                 CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (20) TO (30);
+                 INSERT INTO p SELECT g, g % 30, 'v' FROM generate_series(1, 300) g";
+    let ferry = Ferry::of_one(setup, "p").await;
+    assert_eq!(ferry.compared_after("TRUNCATE p1; INSERT INTO p VALUES (1, 1, 'new')").await, 201);
+    assert_eq!(ferry.compared_after("DROP TABLE p2").await, 101);
+    assert_eq!(ferry.compared_after("ALTER TABLE p DETACH PARTITION p3").await, 1);
+    assert_eq!(ferry.compared_after("ALTER TABLE p ATTACH PARTITION p3 FOR VALUES FROM (20) TO (30)").await, 101);
+    // Filled and attached in one transaction.
+    let filled = "BEGIN; CREATE TABLE p4 (LIKE p); INSERT INTO p4 VALUES (1, 31, 'filled');
+                  ALTER TABLE p ATTACH PARTITION p4 FOR VALUES FROM (30) TO (40); COMMIT";
+    assert_eq!(ferry.compared_after(filled).await, 102);
+    // One below another, filled before both are attached.
+    let below = "BEGIN; CREATE TABLE p5 (LIKE p) PARTITION BY RANGE (at); CREATE TABLE p5a PARTITION OF p5 FOR VALUES FROM (40) TO (45);
+                 INSERT INTO p5 VALUES (1, 41, 'below'); ALTER TABLE p ATTACH PARTITION p5 FOR VALUES FROM (40) TO (50); COMMIT";
+    assert_eq!(ferry.compared_after(below).await, 103);
+}
+
+/// What is done to partitions every day is not worth a copy.
+#[tokio::test]
+async fn partitions_of_which_the_log_tells_all() {
+    let setup = "CREATE TABLE p (id int, at int, v text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+                 CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+                 INSERT INTO p SELECT g, g % 10, 'v' FROM generate_series(1, 300) g";
+    let ferry = Ferry::of_one(setup, "p").await;
+    for told in [
+        "CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20)",
+        "CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (20) TO (30); INSERT INTO p VALUES (1, 21, 'new')",
+        "BEGIN; CREATE TABLE p4 PARTITION OF p FOR VALUES FROM (30) TO (40); INSERT INTO p VALUES (1, 31, 'new'); COMMIT",
+        "BEGIN; CREATE TABLE p5 (LIKE p INCLUDING ALL); ALTER TABLE p ATTACH PARTITION p5 FOR VALUES FROM (40) TO (50);
+         INSERT INTO p VALUES (1, 41, 'new'); COMMIT",
+        "CREATE TABLE p6 PARTITION OF p FOR VALUES FROM (50) TO (70) PARTITION BY RANGE (at);
+         CREATE TABLE p6a PARTITION OF p6 FOR VALUES FROM (50) TO (60); INSERT INTO p VALUES (1, 51, 'new')",
+        "VACUUM FULL p1",
+        "CREATE INDEX ON p (v)",
+        "ALTER TABLE p ALTER v SET STATISTICS 7",
+    ] {
+        let statements: Vec<&str> = if told.starts_with("BEGIN") { vec![told] } else { told.split("; ").collect() };
+        for statement in statements {
+            ferry.source.execute(statement).await;
+        }
+        assert_eq!(ferry.compared_after("").await, 0, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_the_publication_did_not_carry_for_a_while() {
+    let setup =
+        "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, 'v' FROM generate_series(1, 100) g";
+    let ferry = Ferry::of_one(setup, "t").await;
+    let publication = ferry.source.value("SELECT quote_ident(pubname) FROM pg_publication").await;
+    let missed = format!("ALTER PUBLICATION {publication} DROP TABLE t; INSERT INTO t VALUES (101, 'missed')");
+    assert_eq!(ferry.compared_after(&missed).await, 101);
+    // Put back by hand before anybody looks.
+    let hidden = format!(
+        "ALTER PUBLICATION {publication} DROP TABLE t; DELETE FROM t WHERE id < 11; ALTER PUBLICATION {publication} ADD TABLE ONLY t"
+    );
+    assert_eq!(ferry.compared_after(&hidden).await, 91);
+    let fewer = format!(
+        "ALTER PUBLICATION {publication} SET (publish = 'insert'); DELETE FROM t WHERE id < 21;
+         ALTER PUBLICATION {publication} SET (publish = 'insert, update, delete, truncate')"
+    );
+    assert_eq!(ferry.compared_after(&fewer).await, 81);
+    assert_eq!(ferry.compared_after("INSERT INTO t VALUES (5, 'told')").await, 81);
+    // While it runs.
+    let mut running = ferry.rowferry.spawn_run();
+    running.wait_streaming();
+    ferry
+        .source
+        .execute(&format!("ALTER PUBLICATION {publication} DROP TABLE t; INSERT INTO t VALUES (6, 'missed')"))
+        .await;
+    running.wait_status("copied again", |pipeline| {
+        let table = &pipeline["tables"][0];
+        table["state"] == "streaming" && table["rows_compared"] == 83
+    });
+    running.sigterm();
+    ferry.rowferry.command(&["verify"]).expect_code(0);
+}
+
+/// Its updates would not say which row they are of.
+#[tokio::test]
+async fn a_partition_that_does_not_log_the_configured_key() {
+    let setup = "CREATE TABLE p (id int, v text NOT NULL, PRIMARY KEY (id)) PARTITION BY RANGE (id); ALTER TABLE p REPLICA IDENTITY FULL;
+                 CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); ALTER TABLE p1 REPLICA IDENTITY FULL;
+                 INSERT INTO p SELECT g, 'v' || g FROM generate_series(1, 9) g";
+    let keyed = "[pipeline.test.table.\"public.p\"]\nkey = [\"v\"]";
+    let ferry = Ferry::new(setup, keyed).await;
+    ferry.rowferry.set_config(&ferry.config_of_one("p", keyed));
+    let Ferry { source, target, rowferry } = ferry;
+    let ferry = Ferry {
+        source,
+        target,
+        rowferry: rowferry.allow_error("the replica identity of 1 of its partitions lacks the key"),
+    };
+    let mut running = ferry.rowferry.spawn_run();
+    running.wait_streaming();
+    ferry.source.execute("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20)").await;
+    running.wait_status("halted", |pipeline| pipeline["tables"][0]["state"] == "halted");
+    ferry.source.execute("ALTER TABLE p2 REPLICA IDENTITY FULL; INSERT INTO p VALUES (11, 'eleven'); UPDATE p SET v = 'XI' WHERE id = 11").await;
+    ferry.rowferry.command(&["resync", "--table", "public.p"]).expect_code(0);
+    running.wait_streaming();
+    running.sigterm();
+    ferry.rowferry.command(&["verify"]).expect_code(0);
+}
