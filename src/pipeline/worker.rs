@@ -149,8 +149,8 @@ impl Worker {
         range: &Range,
         board: &Arc<Board>,
     ) -> Result<Replaced> {
-        let ordered = false;
-        let blocks = self.reader.read(read, range, ordered).await?;
+        let encoding = self.applier.encoding(read, target, range).await?;
+        let blocks = self.reader.read_encoded(read, range, encoding).await?;
         failpoint!("slice.opened");
         let counted = Counted { blocks, board: board.clone(), table: read.name.clone(), rows: 0, bytes: 0 };
         let replaced = self.applier.replace(target, range, Box::pin(counted)).await?;

@@ -1,31 +1,42 @@
-//! Blocks: many rows of a table on their way from one store to another, in PostgreSQL's COPY text format.
+//! Blocks: many rows of a table on their way from one store to another, in PostgreSQL's COPY text format, or as both ends agreed.
 //!
-//! A row ends with a newline, cells are parted by tabs, NULL is `\N`, and backslash, newline, carriage return and
-//! tab inside a cell are escaped (PostgreSQL manual, COPY, "Text Format"). It is what PostgreSQL reads and writes by
-//! itself, so between two of them a block passes untouched.
+//! A row of text ends with a newline, cells are parted by tabs, NULL is `\N`, and backslash, newline, carriage return and
+//! tab inside a cell are escaped (PostgreSQL manual, COPY, "Text Format").
 
 use crate::Result;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_core::Stream;
 use std::pin::Pin;
 
-/// Whole rows in COPY text format, at most a few MiB of them unless one row is larger.
+/// How the rows of a block are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// COPY's text format, which every store reads and writes.
+    Text,
+    /// COPY's binary format without what stands before the first row and after the last: one PostgreSQL server takes the bytes of another
+    /// untouched, where the columns' types are the same (PostgreSQL manual, COPY, "Binary Format").
+    PostgresBinary,
+}
+
+/// Whole rows, at most a few MiB of them unless one row is larger.
 #[derive(Debug, Clone)]
 pub struct Block {
-    /// The rows, each ended by a newline.
+    /// The rows.
     pub data: Bytes,
     /// How many there are.
     pub rows: u64,
+    /// How they are written.
+    pub encoding: Encoding,
 }
 
 impl Block {
-    /// A block of whole rows; counts them.
+    /// A block of whole rows of text; counts them.
     pub fn new(data: Bytes) -> Self {
         let rows = memchr::memchr_iter(b'\n', &data).count() as u64;
-        Self { data, rows }
+        Self { data, rows, encoding: Encoding::Text }
     }
 
-    /// The rows, without their newlines.
+    /// The rows of text, without their newlines.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest: &[u8] = &self.data;
         std::iter::from_fn(move || {

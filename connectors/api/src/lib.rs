@@ -39,7 +39,7 @@ macro_rules! failpoint {
 }
 
 pub use batch::{Applied, Batch, PartialUpdate, Replaced, Step, TableRows};
-pub use block::{Block, BlockStream, decode_copy_row, encode_copy_cell};
+pub use block::{Block, BlockStream, Encoding, decode_copy_row, encode_copy_cell};
 pub use canonical::{Decimal, canonical_cell, canonical_document};
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use event::{Change, Event, Op, Timestamp};

@@ -1,6 +1,6 @@
 //! What a source can do.
 
-use crate::{BlockStream, Event, Finding, Identity, Position, Range, Result, TableName, TableSchema};
+use crate::{BlockStream, Encoding, Event, Finding, Identity, Position, Range, Result, TableName, TableSchema};
 use async_trait::async_trait;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -183,6 +183,17 @@ pub trait TableReader: Send {
     /// makes the next call reconnect.
     async fn read<'a>(&'a mut self, table: &'a TableSchema, range: &'a Range, ordered: bool)
     -> Result<BlockStream<'a>>;
+
+    /// The same without an order, in the encoding that [`Applier::encoding`](crate::Applier::encoding) asks for, or as text where it
+    /// cannot.
+    async fn read_encoded<'a>(
+        &'a mut self,
+        table: &'a TableSchema,
+        range: &'a Range,
+        _encoding: Encoding,
+    ) -> Result<BlockStream<'a>> {
+        self.read(table, range, false).await
+    }
 
     /// What its store gives back as it was given.
     fn keeps(&self) -> Keeps {

@@ -1,8 +1,8 @@
 //! What a target can do.
 
 use crate::{
-    Alteration, Applied, Batch, BlockStream, Finding, Identity, Position, Range, Replaced, Result, Step, TableName,
-    TableReader, TableSchema,
+    Alteration, Applied, Batch, BlockStream, Encoding, Finding, Identity, Position, Range, Replaced, Result, Step,
+    TableName, TableReader, TableSchema,
 };
 use async_trait::async_trait;
 use futures_core::future::BoxFuture;
@@ -116,6 +116,12 @@ pub trait Applier: Send {
 
     /// Drops the open transaction, if there is one.
     async fn rollback(&mut self) -> Result<()>;
+
+    /// In which encoding [`replace`](Self::replace) takes the rows of this range best, where they are read from a table of the form `read`.
+    /// It takes text too.
+    async fn encoding(&mut self, _read: &TableSchema, _table: &TableSchema, _range: &Range) -> Result<Encoding> {
+        Ok(Encoding::Text)
+    }
 
     /// Makes the rows of a range what `rows` holds, in one transaction: upserts all of them, and for [`Range::Whole`],
     /// [`Range::Keys`] and [`Range::Set`] removes those of the range that are not among them. Memory is bounded by a few

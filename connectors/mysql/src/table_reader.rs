@@ -17,7 +17,7 @@ use futures_util::stream;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, QueryResult, TextProtocol, Value};
 use native::NativeRange;
-use rowferry_api::{Block, BlockStream, Keeps, Range, Result, TableReader, TableSchema, Type};
+use rowferry_api::{Block, BlockStream, Encoding, Keeps, Range, Result, TableReader, TableSchema, Type};
 use std::sync::Arc;
 
 /// Bytes of a block, unless one row is larger.
@@ -181,6 +181,6 @@ impl Reading<'_> {
         if !ended {
             self.buffer.reserve(BLOCK_BYTES + BLOCK_BYTES / 8);
         }
-        Ok(Some((Block { data, rows: count }, self)))
+        Ok(Some((Block { data, rows: count, encoding: Encoding::Text }, self)))
     }
 }

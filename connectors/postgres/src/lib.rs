@@ -8,6 +8,7 @@
 mod catalog;
 mod check;
 mod connection;
+mod copy_binary;
 mod delivered;
 mod keys;
 mod log_reader;

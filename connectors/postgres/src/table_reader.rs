@@ -7,6 +7,7 @@ mod pages;
 mod split;
 
 use crate::connection::{ConnectOptions, from_pg, quote_name, quote_table};
+use crate::copy_binary;
 use crate::delivered::Delivered;
 use crate::keys::{KeyFacts, facts_statement};
 use crate::publication::server_version;
@@ -14,7 +15,7 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use futures_util::{StreamExt, stream};
 use pages::{Later, Pages, Part};
-use rowferry_api::{Block, BlockStream, Error, ErrorKind, Range, Result, TableReader, TableSchema};
+use rowferry_api::{Block, BlockStream, Encoding, Error, ErrorKind, Range, Result, TableReader, TableSchema};
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio_postgres::{Client, CopyOutStream, SimpleQueryMessage, SimpleQueryRow};
@@ -82,6 +83,20 @@ impl PostgresTableReader {
         }
     }
 
+    /// Whether the columns have the types that the table was found with. They keep them while it is locked.
+    async fn has_types(&mut self, table: &TableSchema, context: &str) -> Result<bool> {
+        let statement = "SELECT count(*) = cardinality($2::text[])
+                         FROM unnest($2::text[], $3::text[]) AS c(name, native)
+                         JOIN pg_attribute a ON a.attrelid = to_regclass($1::text) AND a.attname = c.name AND a.attnum > 0
+                              AND NOT a.attisdropped AND format_type(a.atttypid, a.atttypmod) = c.native";
+        let (names, natives): (Vec<&str>, Vec<&str>) =
+            table.columns.iter().map(|column| (column.name.as_str(), column.native.as_str())).unzip();
+        match self.client.query_one(statement, &[&quote_table(&table.name), &names, &natives]).await {
+            Ok(row) => Ok(row.get(0)),
+            Err(error) => Err(self.give_up(from_pg(context, error)).await),
+        }
+    }
+
     /// The condition for the rows of leaves that came later; `None` if there is none.
     async fn only_in(&self, table: &TableSchema, later: &Later, context: &str) -> Result<Option<String>> {
         let statement = "SELECT 'tableoid IN (' || string_agg(c.oid::text, ', ') || ')' \
@@ -125,6 +140,27 @@ impl TableReader for PostgresTableReader {
         range: &'a Range,
         ordered: bool,
     ) -> Result<BlockStream<'a>> {
+        self.copy_out(table, range, ordered, Encoding::Text).await
+    }
+
+    async fn read_encoded<'a>(
+        &'a mut self,
+        table: &'a TableSchema,
+        range: &'a Range,
+        encoding: Encoding,
+    ) -> Result<BlockStream<'a>> {
+        self.copy_out(table, range, false, encoding).await
+    }
+}
+
+impl PostgresTableReader {
+    async fn copy_out<'a>(
+        &'a mut self,
+        table: &'a TableSchema,
+        range: &'a Range,
+        ordered: bool,
+        mut encoding: Encoding,
+    ) -> Result<BlockStream<'a>> {
         self.make_usable().await?;
         let context = format!("read table {}", table.name);
         self.delivered.wait(&self.client).await?;
@@ -156,10 +192,22 @@ impl TableReader for PostgresTableReader {
             },
             (None, None) => facts.key.condition(table, range),
         };
+        // The bytes of another type would be taken for those of this one.
+        if encoding == Encoding::PostgresBinary && !self.has_types(table, &context).await? {
+            encoding = Encoding::Text;
+        }
         let statement = copy_statement(table, condition, pages.as_ref(), &facts, ordered);
+        let statement = statement + if encoding == Encoding::PostgresBinary { " (FORMAT binary)" } else { "" };
         match self.client.copy_out(statement.as_str()).await {
             Ok(rows) => {
-                let reading = Reading { reader: self, rows: Box::pin(rows), buffer: BytesMut::new(), context };
+                let reading = Reading {
+                    reader: self,
+                    rows: Box::pin(rows),
+                    encoding,
+                    begun: false,
+                    buffer: BytesMut::new(),
+                    context,
+                };
                 Ok(Box::pin(stream::try_unfold(reading, Reading::next)))
             }
             Err(error) => Err(self.give_up(from_pg(context, error)).await),
@@ -197,6 +245,9 @@ fn from(table: &TableSchema, partitioned: bool) -> String {
 struct Reading<'a> {
     reader: &'a mut PostgresTableReader,
     rows: Pin<Box<CopyOutStream>>,
+    encoding: Encoding,
+    /// What stands before the first row in binary has come.
+    begun: bool,
     buffer: BytesMut,
     context: String,
 }
@@ -214,7 +265,9 @@ impl<'a> Reading<'a> {
                 self.reader.reading = false;
                 break;
             };
-            self.buffer.extend_from_slice(&row.map_err(|error| from_pg(self.context.as_str(), error))?);
+            let row = row.map_err(|error| from_pg(self.context.as_str(), error))?;
+            let Some(row) = self.row(&row)? else { continue };
+            self.buffer.extend_from_slice(row);
             rows += 1;
         }
         if rows == 0 {
@@ -222,6 +275,24 @@ impl<'a> Reading<'a> {
         }
         let data = self.buffer.split().freeze();
         self.buffer.reserve(BLOCK_BYTES + BLOCK_BYTES / 8);
-        Ok(Some((Block { data, rows }, self)))
+        let encoding = self.encoding;
+        Ok(Some((Block { data, rows, encoding }, self)))
+    }
+
+    /// The row that a message of the server's brings; in binary the first one has the header before it, and the last one is no row.
+    fn row<'m>(&mut self, message: &'m [u8]) -> Result<Option<&'m [u8]>> {
+        if self.encoding == Encoding::Text {
+            return Ok(Some(message));
+        }
+        let row = match std::mem::replace(&mut self.begun, true) {
+            true => message,
+            false => message.strip_prefix(copy_binary::HEADER).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Protocol,
+                    format!("{}: the rows do not begin as COPY's binary format", self.context),
+                )
+            })?,
+        };
+        Ok(Some(row).filter(|row| *row != copy_binary::TRAILER && !row.is_empty()))
     }
 }

@@ -6,9 +6,10 @@
 mod applier;
 
 use applier::*;
+use futures_util::StreamExt;
 use rowferry_api::{
-    Alteration, Applier, Batch, Cell, Created, ErrorKind, Identity, Position, Range, RowBuilder, Source, Step,
-    TableName, TableRows, TableSchema, Target, TypeDefKind,
+    Alteration, Applier, Batch, Cell, Created, Encoding, ErrorKind, Identity, Position, Range, RowBuilder, Source,
+    Step, TableName, TableReader, TableRows, TableSchema, Target, TypeDefKind,
 };
 use rowferry_postgres::{PostgresSource, PostgresTarget, SourceOptions, TargetOptions};
 use rowferry_testkit::{Database, Postgres};
@@ -31,14 +32,22 @@ impl Ferry {
         ferry
     }
 
-    async fn form(&self, name: &str) -> Arc<TableSchema> {
+    fn source(&self) -> PostgresSource {
         let options = SourceOptions {
             url: self.source.url(),
             slot: "unused".into(),
             publication: "unused".into(),
             backlog_bytes: 0,
         };
-        let tables = PostgresSource::new(options).unwrap().tables().await.unwrap();
+        PostgresSource::new(options).unwrap()
+    }
+
+    async fn reader(&self) -> Box<dyn TableReader> {
+        self.source().open_tables().await.unwrap()
+    }
+
+    async fn form(&self, name: &str) -> Arc<TableSchema> {
+        let tables = self.source().tables().await.unwrap();
         let name = TableName::new("public", name);
         tables.into_iter().find(|table| table.schema.name == name).unwrap().schema
     }
@@ -212,7 +221,7 @@ const OTHER: &[(&str, &str)] = &[
 async fn values_that_go_in_binary_are_the_same_as_in_text() {
     let columns: Vec<String> = PLAIN.iter().enumerate().map(|(place, (ty, _))| format!("c{place} {ty}")).collect();
     let table = |name: &str| format!("CREATE TABLE {name} (id int PRIMARY KEY, {})", columns.join(", "));
-    let setup = format!("{}; {}", table("t"), table("u"));
+    let setup = format!("{}; {}; {}", table("t"), table("u"), table("w"));
     let ferry = Ferry::new(&setup, &setup).await;
     let mut applier = ferry.applier().await;
     let plain = (0..12).map(|number: usize| {
@@ -240,11 +249,53 @@ async fn values_that_go_in_binary_are_the_same_as_in_text() {
     let cells = rows.iter().map(|row| row.iter().map(|text| text.as_deref().map(str::as_bytes)).collect());
     applier.replace(&*ferry.form("u").await, &Range::Whole, block(cells)).await.unwrap();
 
-    for name in ["t", "u"] {
+    // From a server to another they go untouched.
+    let literal = |text: &Option<String>| {
+        text.as_deref().map_or("NULL".to_owned(), |text| format!("'{}'", text.replace('\'', "''")))
+    };
+    let values = rows.iter().map(|row| format!("({})", row.iter().map(literal).collect::<Vec<_>>().join(", ")));
+    let values = values.collect::<Vec<_>>().join(", ");
+    ferry.source.execute(&format!("SET timezone = 'UTC'; INSERT INTO w VALUES {values}; ANALYZE w")).await;
+    let (w, mut reader) = (ferry.form("w").await, ferry.reader().await);
+    let mut written = 0;
+    for range in reader.split(&w, 5, false).await.unwrap() {
+        let encoding = applier.encoding(&w, &w, &range).await.unwrap();
+        assert_eq!(encoding == Encoding::PostgresBinary, matches!(range, Range::Native(_)), "{range:?}");
+        let blocks = reader.read_encoded(&w, &range, encoding).await.unwrap();
+        written += applier.replace(&w, &range, blocks).await.unwrap().rows;
+    }
+    assert_eq!(written, rows.len() as u64);
+
+    for name in ["t", "u", "w"] {
         let texts: Vec<String> = (0..PLAIN.len()).map(|place| format!("c{place}")).collect();
         let sql = format!("SET timezone = 'UTC'; SELECT id, {} FROM {name} ORDER BY id", texts.join(", "));
         assert_eq!(ferry.target.query_text(&sql).await, rows, "{name}");
     }
+}
+
+/// Rows go untouched only between the same types, as they are when they are read.
+#[tokio::test]
+async fn other_types_than_the_sources_take_text() {
+    let ferry = Ferry::new(
+        "CREATE TABLE t (id int PRIMARY KEY, at timestamp); INSERT INTO t VALUES (1, '2024-01-01 00:00:00'); CREATE TABLE e (id int PRIMARY KEY)",
+        "CREATE TABLE t (id int PRIMARY KEY, at timestamp); CREATE TABLE e (id bigint PRIMARY KEY)",
+    )
+    .await;
+    if version().await < 14 {
+        return;
+    }
+    let (t, e) = (ferry.form("t").await, ferry.form("e").await);
+    let (mut applier, mut reader) = (ferry.applier().await, ferry.reader().await);
+    let (of_t, of_e) = (reader.split(&t, 5, false).await.unwrap(), reader.split(&e, 5, false).await.unwrap());
+    assert_eq!(applier.encoding(&e, &e, &of_e[0]).await.unwrap(), Encoding::Text);
+    let encoding = applier.encoding(&t, &t, &of_t[0]).await.unwrap();
+    assert_eq!(encoding, Encoding::PostgresBinary);
+    assert_eq!(applier.encoding(&t, &t, &Range::Whole).await.unwrap(), Encoding::Text);
+    ferry.source.execute("SET timezone = 'Asia/Tokyo'; ALTER TABLE t ALTER at TYPE timestamptz").await;
+    let range = reader.split(&t, 5, false).await.unwrap().remove(0);
+    let blocks: Vec<_> = reader.read_encoded(&t, &range, encoding).await.unwrap().collect().await;
+    let block = blocks[0].as_ref().unwrap();
+    assert_eq!((block.encoding, &block.data[..]), (Encoding::Text, &b"1\t2023-12-31 15:00:00+00\n"[..]));
 }
 
 /// A server takes the bytes of one type for those of another: it must not come to that.

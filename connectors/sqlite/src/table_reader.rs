@@ -10,7 +10,7 @@ use crate::writer::blocking;
 use async_trait::async_trait;
 use bytes::{BufMut, BytesMut};
 use rowferry_api::{
-    Block, BlockStream, Cell, Error, ErrorKind, Key, KeyOrder, Range, Result, TableReader, TableSchema,
+    Block, BlockStream, Cell, Encoding, Error, ErrorKind, Key, KeyOrder, Range, Result, TableReader, TableSchema,
 };
 use rusqlite::{Connection, Row, Statement};
 use std::cmp::Ordering;
@@ -267,6 +267,6 @@ impl Output<'_> {
         }
         let data = std::mem::take(&mut self.block).freeze();
         self.block.reserve(BLOCK_BYTES + BLOCK_BYTES / 8);
-        self.feed.blocking_send(Fed::Rows(Block { data, rows })).is_ok()
+        self.feed.blocking_send(Fed::Rows(Block { data, rows, encoding: Encoding::Text })).is_ok()
     }
 }

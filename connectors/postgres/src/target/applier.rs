@@ -10,8 +10,8 @@ use crate::connection::{ConnectOptions, from_pg, quote_table};
 use async_trait::async_trait;
 use futures_util::future::{BoxFuture, join_all};
 use rowferry_api::{
-    Alteration, Applied, Applier, Batch, BlockStream, Created, Error, ErrorKind, Finding, Key, KnownTables, Range,
-    Replaced, Result, Row, Staged, Staging, Step, TableName, TableRows, TableSchema, Turns, failpoint,
+    Alteration, Applied, Applier, Batch, BlockStream, Created, Encoding, Error, ErrorKind, Finding, Key, KnownTables,
+    Range, Replaced, Result, Row, Staged, Staging, Step, TableName, TableRows, TableSchema, Turns, failpoint,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -498,6 +498,11 @@ impl Applier for PostgresApplier {
             self.run("ROLLBACK").await?;
         }
         Ok(())
+    }
+
+    async fn encoding(&mut self, read: &TableSchema, table: &TableSchema, range: &Range) -> Result<Encoding> {
+        self.usable().await?;
+        replace::encoding(self, read, table, range).await
     }
 
     async fn replace(&mut self, table: &TableSchema, range: &Range, rows: BlockStream<'_>) -> Result<Replaced> {

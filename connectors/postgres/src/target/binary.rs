@@ -8,11 +8,6 @@ use bytes::{BufMut, BytesMut};
 use rowferry_api::Cell;
 use tokio_postgres::types::Type;
 
-/// What a COPY begins with: its signature, no flags, no extension.
-pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// What a COPY ends with.
-pub(super) const TRAILER: &[u8] = &[0xff, 0xff];
-
 /// Days from 1970 to 2000, where PostgreSQL's days start.
 const EPOCH_DAYS: i64 = 10_957;
 const DAY_US: i64 = 86_400_000_000;

@@ -1,6 +1,6 @@
 //! Replaces a range of a table with what the source holds, in one transaction.
 //!
-//! Pages of a new table go straight into it with COPY, bytes untouched. Where that meets a row that is there already
+//! Pages of a new table go straight into it with COPY: from PostgreSQL the bytes of the source, where the types are the same. Where that meets a row that is there already
 //! (the log wrote it first), the range is asked for again and goes through a temporary table, as all other ranges do.
 
 use super::applier::PostgresApplier;
@@ -9,7 +9,9 @@ use super::rows::{Format, Shape, failed, list, put_line};
 use crate::connection::{from_pg, quote_name};
 use crate::keys::KeyFacts;
 use futures_util::StreamExt;
-use rowferry_api::{BlockStream, Cell, Error, ErrorKind, Key, Range, Replaced, Result, TableSchema, failpoint};
+use rowferry_api::{
+    BlockStream, Cell, Dialect, Encoding, Error, ErrorKind, Key, Range, Replaced, Result, TableSchema, failpoint,
+};
 use tokio_postgres::Row;
 
 /// Rows from which the planner should know how many there are.
@@ -49,7 +51,23 @@ pub(super) async fn replace(
     Ok(replaced)
 }
 
-/// Copies blocks of text, in binary up to the first row that has to go as text.
+/// How rows of a range are best taken: as the source's server writes them where they go straight into columns of the same types.
+pub(super) async fn encoding(
+    applier: &mut PostgresApplier,
+    read: &TableSchema,
+    table: &TableSchema,
+    range: &Range,
+) -> Result<Encoding> {
+    if !matches!(range, Range::Native(_)) || read.dialect != Dialect::Postgres || applier.known.is_filled(&table.name) {
+        return Ok(Encoding::Text);
+    }
+    let shape = applier.shape_now(table).await?;
+    let natives = shape.columns.iter().map(|column| &column.native);
+    let same = shape.format() == Format::Binary && natives.eq(read.columns.iter().map(|column| &column.native));
+    Ok(if same { Encoding::PostgresBinary } else { Encoding::Text })
+}
+
+/// Copies blocks. Text goes in binary up to the first row that has to go as text.
 async fn copy(
     applier: &mut PostgresApplier,
     shape: &Shape,
@@ -65,6 +83,14 @@ async fn copy(
         replaced.rows += block.rows;
         replaced.bytes += block.data.len() as u64;
         let mut sent = 0;
+        if block.encoding == Encoding::PostgresBinary {
+            if format != Format::Binary {
+                let what = format!("write table {}: rows in binary, which it was not asked for", shape.table);
+                return Err(Error::new(ErrorKind::Protocol, what));
+            }
+            copy.send_as_they_are(block.data).await?;
+            continue;
+        }
         if format == Format::Binary {
             for line in block.lines() {
                 if put_line(line, &shape.columns, &mut scratch, &mut copy.buffer).is_none() {
@@ -80,7 +106,7 @@ async fn copy(
             format = Format::Text;
             copy = applier.copy(shape, into, format).await?;
         }
-        copy.send_bytes(block.data.slice(sent..)).await?;
+        copy.send_as_they_are(block.data.slice(sent..)).await?;
     }
     copy.finish().await
 }

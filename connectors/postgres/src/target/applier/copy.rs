@@ -3,10 +3,10 @@
 //! Many tables with a few rows each cost the ways to the server and back rather than the rows, so what can be asked for all of
 //! them is asked at once.
 
-use super::super::binary;
 use super::super::rows::{Format, Shape, Written, failed, list};
 use super::PostgresApplier;
 use crate::connection::from_pg;
+use crate::copy_binary;
 use bytes::{Bytes, BytesMut};
 use futures_util::SinkExt;
 use futures_util::future::join;
@@ -40,15 +40,22 @@ impl Copy<'_> {
         self.send_bytes(rows).await
     }
 
-    /// Sends rows as they are, after those in the buffer.
-    pub(in crate::target) async fn send_bytes(&mut self, rows: Bytes) -> Result<()> {
+    /// Sends rows of this format as they are, after those in the buffer.
+    pub(in crate::target) async fn send_as_they_are(&mut self, rows: Bytes) -> Result<()> {
+        if !self.buffer.is_empty() {
+            self.send().await?;
+        }
+        self.send_bytes(rows).await
+    }
+
+    async fn send_bytes(&mut self, rows: Bytes) -> Result<()> {
         self.sink.send(rows).await.map_err(|error| failed(&self.shape.table, error))
     }
 
     /// Sends the rest; an error of any row comes here.
     pub(in crate::target) async fn finish(mut self) -> Result<()> {
         if self.format == Format::Binary {
-            self.buffer.extend_from_slice(binary::TRAILER);
+            self.buffer.extend_from_slice(copy_binary::TRAILER);
         }
         if !self.buffer.is_empty() {
             let rest = self.buffer.split().freeze();
@@ -136,7 +143,7 @@ impl PostgresApplier {
         first: impl FnOnce(&mut BytesMut),
     ) -> Result<Copy<'s>> {
         let statement = self.prepared(&copy_statement(shape, into, format)).await?;
-        let mut buffer = BytesMut::from(if format == Format::Binary { binary::HEADER } else { &[] });
+        let mut buffer = BytesMut::from(if format == Format::Binary { copy_binary::HEADER } else { &[] });
         let ask = join(finish(last), self.client.copy_in(&statement));
         let ((ended, begun), ()) = join(ask, async { first(&mut buffer) }).await;
         // The library ends a COPY that never began once more, and takes each later answer for that of the statement before.
