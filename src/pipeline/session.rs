@@ -28,6 +28,8 @@ pub struct PendingAlteration {
     pub alterations: Vec<Alteration>,
     /// Rows there cannot be brought up to date by it: copy the table again.
     pub copy_again: bool,
+    /// A copy that is under way makes sense to its end before.
+    pub after_this_copy: bool,
 }
 
 /// What a start found.
@@ -91,14 +93,12 @@ pub async fn start(env: &Env) -> Result<Start> {
     Ok(Start { position, alterations, catalog_version })
 }
 
-/// Tables that nothing was read of are read once the log has come to what it says now: rows of older forms, whose columns had other
+/// Tables of which nothing was read are read once the log has come to what it says now: rows of older forms, whose columns had other
 /// names, must not be replayed over what is read.
 async fn skip_what_was_before(env: &Env) -> Result<()> {
     let head = env.source.head().await?;
-    for life in env.lives.lock().values_mut() {
-        if life.state == TableState::Pending && life.slices.is_empty() {
-            life.high.get_or_insert_with(|| head.clone());
-        }
+    for life in env.lives.lock().values_mut().filter(|life| life.state == TableState::Pending) {
+        life.high = Some(head.clone());
     }
     Ok(())
 }
@@ -272,8 +272,8 @@ async fn restore_tables(env: &Env, chosen: Vec<Chosen>, anew: bool) -> Result<Ve
             TableState::Halted => {}
             _ if anew => alterations.extend(compare_resynced(&mut life)),
             _ => {
-                let untold = env.source.changed_untold(&life.traces, &life.chosen.source.traces).await?;
-                alterations.extend(compare_forms(&mut life, untold));
+                let untold = env.source.untold(&life.traces, &life.chosen.source.traces).await?;
+                alterations.extend(compare_forms(&mut life, untold.rows));
             }
         }
         let life = refuse_keyless(life);
@@ -362,7 +362,8 @@ pub fn compare_forms(life: &mut Life, untold: bool) -> Option<PendingAlteration>
         _ => false,
     };
     let is_unknown = |alteration: &Alteration| was_left_out(alteration) || was_dropped(alteration);
-    let copy_again = plan.copy_again || replaced || untold || plan.alterations.iter().any(is_unknown);
+    let has_other_cells = plan.copy_again || replaced || plan.alterations.iter().any(is_unknown);
+    let copy_again = has_other_cells || untold;
     if plan.alterations.is_empty() && !copy_again {
         life.takes(now);
         return None;
@@ -378,7 +379,8 @@ pub fn compare_forms(life: &mut Life, untold: bool) -> Option<PendingAlteration>
         );
         return None;
     }
-    Some(PendingAlteration { table: name, alterations: plan.alterations, copy_again })
+    let after_this_copy = !has_other_cells && plan.alterations.is_empty();
+    Some(PendingAlteration { table: name, alterations: plan.alterations, copy_again, after_this_copy })
 }
 
 /// What the target has to do before a table is copied again as somebody asked, who may have changed the target by hand: what
@@ -392,7 +394,8 @@ pub fn compare_resynced(life: &mut Life) -> Option<PendingAlteration> {
         AtTarget::Found | AtTarget::Made => match evolve::plan(&taken_by_name(life), &now) {
             Ok(plan) if !by_hand && !plan.alterations.is_empty() => {
                 let table = life.chosen.name().clone();
-                return Some(PendingAlteration { table, alterations: plan.alterations, copy_again: false });
+                let alterations = plan.alterations;
+                return Some(PendingAlteration { table, alterations, copy_again: false, after_this_copy: false });
             }
             _ => life.takes(now),
         },

@@ -52,7 +52,7 @@ pub use row::{Cell, Cells, Key, KeyEncoder, MalformedRow, Row, RowBuilder};
 pub use schema::{
     Alteration, Column, Dialect, Fill, ForeignKey, Generated, Index, TableName, TableSchema, Type, TypeDef, TypeDefKind,
 };
-pub use source::{Keeps, LogKept, LogReader, LogStart, Source, SourceTable, TableReader};
+pub use source::{Keeps, LogKept, LogReader, LogStart, Source, SourceTable, TableReader, Untold};
 pub use target::{Applier, Capabilities, Created, HeldPosition, Target};
 pub use turns::{Staged, Staging, Turns};
 pub use widening::is_wider;

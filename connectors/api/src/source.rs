@@ -43,11 +43,11 @@ pub trait Source: Send + Sync {
     /// A number that changes when what [`tables`](Self::tables) would answer changes in form. Cheap.
     async fn catalog_version(&self) -> Result<u64>;
 
-    /// Whether a table's rows may have come, gone or changed between two looks at it without a word in the log, by what those found
-    /// in [`SourceTable::traces`].
-    async fn changed_untold(&self, before: &str, now: &str) -> Result<bool> {
+    /// What may have changed of a table between two looks at it without a word in the log, by what those found in
+    /// [`SourceTable::traces`].
+    async fn untold(&self, before: &str, now: &str) -> Result<Untold> {
         let _ = (before, now);
-        Ok(false)
+        Ok(Untold::default())
     }
 
     /// Makes the log carry these tables and keep what follows `resume`: creates what is missing (publication,
@@ -126,6 +126,15 @@ pub struct SourceTable {
     /// What DDL leaves in the catalog where it changes rows that the log does not tell of, as text that only the connector reads.
     /// Empty where the log tells of all, or nothing is known.
     pub traces: String,
+}
+
+/// What the log does not tell of a table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Untold {
+    /// Rows may have come, gone or changed.
+    pub rows: bool,
+    /// It is made of other parts than before, of which the log may carry less: [`check`](Source::check) says so.
+    pub parts: bool,
 }
 
 /// What a source keeps of its log.

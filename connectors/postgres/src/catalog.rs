@@ -15,7 +15,7 @@ use rowferry_api::{Dialect, Result, SourceTable, TableName, TableSchema};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio_postgres::{Client, Row};
-pub(crate) use traces::changed_untold;
+pub(crate) use traces::untold;
 pub(crate) use version::version;
 
 /// Which tables to look up.

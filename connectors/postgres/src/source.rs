@@ -15,7 +15,7 @@ use crate::timeline;
 use async_trait::async_trait;
 use rowferry_api::{
     Error, ErrorKind, Finding, Identity, LogKept, LogReader, LogStart, Position, Result, Source, SourceTable,
-    TableReader, TableSchema,
+    TableReader, TableSchema, Untold,
 };
 use std::cmp::Ordering;
 use std::sync::atomic::{AtomicBool, Ordering as AtomicOrdering};
@@ -180,12 +180,12 @@ impl Source for PostgresSource {
         catalog::version(&*self.client().await?, &self.publication).await
     }
 
-    async fn changed_untold(&self, before: &str, now: &str) -> Result<bool> {
-        // Most look the same, and a table that was gone at one of the looks is told of by its name.
-        if before == now || before.is_empty() || now.is_empty() {
-            return Ok(false);
+    async fn untold(&self, before: &str, now: &str) -> Result<Untold> {
+        // A table that was gone at one of the looks is told of by its name.
+        if before.is_empty() || now.is_empty() {
+            return Ok(Untold::default());
         }
-        catalog::changed_untold(&*self.client().await?, before, now).await
+        catalog::untold(&*self.client().await?, before, now).await
     }
 
     async fn prepare(&self, tables: &[SourceTable], resume: Option<&Position>) -> Result<LogStart> {

@@ -49,20 +49,8 @@ impl Stream<'_> {
     }
 
     async fn compare(&mut self, name: &TableName, table: Chosen) -> Result<()> {
-        let known = |life: &Life| (life.traces.clone(), life.state != TableState::Halted);
-        let Some((before, is_carried)) = self.env.lives.lock().get(name).map(known) else { return Ok(()) };
-        let untold = self.env.source.changed_untold(&before, &table.source.traces).await?;
-        // A new partition does not log what its root does of old rows.
-        if is_carried
-            && table.config.key.is_some()
-            && before != table.source.traces
-            && let Some(reason) = unfit(self.env, &table).await?
-        {
-            self.halt(name, reason).await?;
-        }
-        // It may be that the log did not carry it.
-        self.publish |= untold;
-        let pending = {
+        let untold = self.untold(name, &table).await?;
+        let (pending, waits) = {
             let mut lives = self.env.lives.lock();
             let Some(life) = lives.get_mut(name) else { return Ok(()) };
             life.chosen.source.estimated_rows = table.source.estimated_rows;
@@ -79,15 +67,39 @@ impl Stream<'_> {
             life.chosen = table;
             // The log has lost sight of a table that was dropped, whatever it is called.
             self.publish |= life.is_replaced();
-            match life.state {
+            let pending = match life.state {
                 TableState::Halted => None,
                 _ => session::compare_forms(life, untold),
-            }
+            };
+            (pending, life.state == TableState::Pending)
         };
+        if waits {
+            // Nothing of it is read yet: what the log said before this look is not replayed over what will be.
+            let head = self.env.source.head().await?;
+            if let Some(life) = self.env.lives.lock().get_mut(name) {
+                life.high = Some(head);
+            }
+        }
         match pending {
             Some(pending) => self.alter(pending).await,
             None => self.reroute(name).await,
         }
+    }
+
+    /// Whether rows of a table may have changed without a word in the log. One whose new parts log too little is halted.
+    async fn untold(&mut self, name: &TableName, table: &Chosen) -> Result<bool> {
+        let traces = |life: &Life| (life.state != TableState::Halted).then(|| life.traces.clone());
+        let Some(before) = self.env.lives.lock().get(name).and_then(traces) else { return Ok(false) };
+        let untold = self.env.source.untold(&before, &table.source.traces).await?;
+        if untold.parts
+            && let Some(reason) = unfit(self.env, table).await?
+        {
+            self.halt(name, reason).await?;
+            return Ok(false);
+        }
+        // It may be that the log did not carry it.
+        self.publish |= untold.rows;
+        Ok(untold.rows)
     }
 
     pub(super) async fn reroute(&mut self, name: &TableName) -> Result<()> {
@@ -115,6 +127,9 @@ impl Stream<'_> {
 
     /// Carries a change of form to the target, and routes rows in the new form from then on.
     pub(super) async fn alter(&mut self, pending: PendingAlteration) -> Result<()> {
+        if pending.after_this_copy && self.copies_once_more(&pending.table).await? {
+            return Ok(());
+        }
         self.wait_for_writers().await?;
         if self.target_open {
             return Err(Error::new(
@@ -140,6 +155,9 @@ impl Stream<'_> {
                 let starts_over = life.state == TableState::Pending && error.kind() == ErrorKind::Schema;
                 if starts_over {
                     life.takes(life.chosen.source.schema.clone());
+                    if high.is_some() {
+                        life.restart(high.clone());
+                    }
                 }
                 starts_over
             });
@@ -158,6 +176,10 @@ impl Stream<'_> {
         }
         if let Some(life) = self.env.lives.lock().get_mut(&pending.table) {
             life.takes(life.chosen.source.schema.clone());
+            // An error from here on must not leave it as one that has taken all.
+            if high.is_some() {
+                life.restart(high.clone());
+            }
         }
         // Idle connections of workers may have prepared statements of the old form.
         self.workers.clear();
@@ -168,6 +190,24 @@ impl Stream<'_> {
         self.reroute(&pending.table).await?;
         failpoint!("form.kept");
         Ok(())
+    }
+
+    /// Lets a copy that is under way come to its end before the next one begins: else it would never do where there is always something.
+    /// Returns whether one is.
+    async fn copies_once_more(&mut self, name: &TableName) -> Result<bool> {
+        let is_copying = self.env.lives.lock().get_mut(name).is_some_and(|life| {
+            let is_copying = life.state == TableState::Copying;
+            if is_copying {
+                life.again = true;
+                life.takes(life.chosen.source.schema.clone());
+            }
+            is_copying
+        });
+        if is_copying {
+            tracing::info!(table = %name, "its rows may be others than the log says: copying again after this copy");
+            self.reroute(name).await?;
+        }
+        Ok(is_copying)
     }
 
     /// A table whose rows may be others now than the log's rows say.
@@ -226,6 +266,7 @@ impl Stream<'_> {
             return Ok(());
         }
         let mut keyed = None;
+        let head = self.env.source.head().await?;
         for (name, table) in chosen {
             tracing::info!(table = %name, "new table");
             if table.config.key.is_some() {
@@ -238,6 +279,8 @@ impl Stream<'_> {
             {
                 session::halt(&mut life, reason);
             }
+            // What the log said of it before this look is not replayed over what will be read.
+            life.high = Some(head.clone());
             self.router.set(life.chosen.source.schema.clone(), life.chosen.target.clone(), false);
             self.env.lives.lock().insert(name.clone(), life);
             self.env.lives.save_anew(&name).await?;

@@ -329,14 +329,24 @@ impl Stream<'_> {
                 tracing::info!(table = %name, error = %error, "range is read again");
                 Ok(())
             }
-            ErrorKind::Stale => {
-                tracing::info!(table = %name, error = %error, "the table was rewritten at the source: cut again");
-                self.restart(name, None).await
-            }
+            ErrorKind::Stale => self.leave_range(name, index, &error).await,
             // The table may have changed its form under the read; with the new form the range is read again.
             ErrorKind::Schema | ErrorKind::BadRow if *tries < 2 => self.look_at_catalog(true).await,
             _ => self.table_failed(name, error).await,
         }
+    }
+
+    /// A range that is none any more: the others go on, and then the whole table is copied again, by keys.
+    async fn leave_range(&mut self, name: &TableName, index: usize, error: &Error) -> Result<()> {
+        tracing::info!(table = %name, error = %error, "the table was rewritten at the source: copying again after this copy");
+        let high = self.env.source.head().await?;
+        if let Some(life) = self.env.lives.lock().get_mut(name)
+            && index < life.slices.len()
+        {
+            life.again = true;
+            life.slice_done(index, 0, 0, &high);
+        }
+        self.env.lives.save_slices(name, index..index + 1).await
     }
 
     /// An error of one table halts that table; one of the connection ends this run.
@@ -416,12 +426,12 @@ impl Stream<'_> {
     }
 
     async fn all_copied(&mut self, name: &TableName) -> Result<()> {
+        let high = self.env.source.head().await?;
         let again = self.env.lives.lock().get(name).is_some_and(|life| life.again || life.slices.is_empty());
         if again {
-            tracing::info!(table = %name, "more rows have to be read again than are kept one by one: copying again");
-            return self.restart(name, None).await;
+            tracing::info!(table = %name, "rows have to be read again: copying again");
+            return self.restart(name, Some(high)).await;
         }
-        let high = self.env.source.head().await?;
         self.env.source.hurry().await?;
         if let Some(life) = self.env.lives.lock().get_mut(name).filter(|life| life.is_copied()) {
             tracing::info!(table = %name, rows = life.rows_copied, compared = life.rows_compared, high = %high, "copied, catching up");

@@ -25,8 +25,8 @@ const VERSION: &str = "
                                           i.indisreplident, i.indisvalid), 3)
         FROM pg_index i JOIN tables t ON t.oid = i.indrelid
         UNION ALL
-        SELECT hashtextextended(concat_ws(',', i.inhrelid, i.inhparent, i.xmin), 6)
-        FROM pg_inherits i JOIN tables t ON t.oid = i.inhrelid
+        SELECT hashtextextended(concat_ws(',', i.inhrelid, i.inhparent, i.xmin, c.relpersistence), 6)
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
         UNION ALL
         SELECT hashtextextended(concat_ws(',', p.oid, p.xmin, d.classid, d.objid), 7)
         FROM pg_publication p LEFT JOIN pg_depend d ON d.refclassid = 'pg_publication'::regclass AND d.refobjid = p.oid

@@ -28,13 +28,19 @@ const LEAVES: &str = "
            CASE WHEN l.relreplident <> 'f' THEN ARRAY(
                SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = l.oid AND a.attnum = ANY(i.indkey)
                WHERE i.indrelid = l.oid AND i.indisvalid AND i.indimmediate
-                 AND (l.relreplident = 'i' AND i.indisreplident OR l.relreplident = 'd' AND i.indisprimary)) END
+                 AND (l.relreplident = 'i' AND i.indisreplident OR l.relreplident = 'd' AND i.indisprimary)) END,
+           l.relpersistence = 'u'
     FROM unnest($1::oid[]) AS root(oid) CROSS JOIN LATERAL pg_partition_tree(root.oid) p
     JOIN pg_class l ON l.oid = p.relid AND l.relkind = 'r' JOIN pg_namespace n ON n.oid = l.relnamespace
     WHERE p.isleaf ORDER BY 1, 2, 3";
 
-/// A leaf, and the columns that it logs of an old row if it does not log all.
-type Leaf = (TableName, Option<Vec<String>>);
+struct Leaf {
+    name: TableName,
+    /// The columns that it logs of an old row, if it does not log all.
+    identity: Option<Vec<String>>,
+    /// It logs nothing.
+    is_unlogged: bool,
+}
 
 /// What our user may do with a table, and its kind. A table that was dropped just now stands in nobody's way.
 #[derive(Clone, Copy)]
@@ -176,22 +182,32 @@ async fn leaves(client: &Client, access: &HashMap<u32, Access>) -> Result<HashMa
     let mut leaves: HashMap<u32, Vec<Leaf>> = HashMap::new();
     for row in &rows {
         let name = TableName::new(row.get::<_, String>(1), row.get::<_, String>(2));
-        leaves.entry(row.get(0)).or_default().push((name, row.get(3)));
+        let leaf = Leaf { name, identity: row.get(3), is_unlogged: row.get(4) };
+        leaves.entry(row.get(0)).or_default().push(leaf);
     }
     Ok(leaves)
 }
 
 fn about_leaves(form: &TableSchema, leaves: &[Leaf]) -> Option<(String, String)> {
-    let lacks = |(_, logged): &&Leaf| match logged {
-        Some(logged) => form.key_columns().any(|column| !logged.contains(&column.name)),
-        None => false,
+    let lacks = |leaf: &Leaf| {
+        let lacks = |logged: &Vec<String>| form.key_columns().any(|column| !logged.contains(&column.name));
+        leaf.identity.as_ref().is_some_and(lacks)
     };
-    let lacking: Vec<&TableName> = leaves.iter().filter(lacks).map(|(name, _)| name).collect();
-    let first = lacking.first()?;
-    let what = format!("the replica identity of {} of its partitions lacks the key, among them {first}", lacking.len());
-    let full = |name: &&TableName| format!("ALTER TABLE {} REPLICA IDENTITY FULL;", quote_table(name));
-    let mut mends: Vec<String> = lacking.iter().take(20).map(full).collect();
-    if lacking.len() > mends.len() {
+    let unlogged: Vec<&TableName> = leaves.iter().filter(|leaf| leaf.is_unlogged).map(|leaf| &leaf.name).collect();
+    let lacking: Vec<&TableName> = leaves.iter().filter(|leaf| lacks(leaf)).map(|leaf| &leaf.name).collect();
+    let (found, what, mend) = match (unlogged.as_slice(), lacking.as_slice()) {
+        ([], []) => return None,
+        ([], lacking) => {
+            (lacking, "the replica identity of {} of its partitions lacks the key", "REPLICA IDENTITY FULL")
+        }
+        (unlogged, _) => {
+            (unlogged, "{} of its partitions are UNLOGGED, so that their rows are in no log", "SET LOGGED")
+        }
+    };
+    let what = format!("{}, among them {}", what.replace("{}", &found.len().to_string()), found[0]);
+    let mend = |name: &&TableName| format!("ALTER TABLE {} {mend};", quote_table(name));
+    let mut mends: Vec<String> = found.iter().take(20).map(mend).collect();
+    if found.len() > mends.len() {
         mends.push("-- and so on".into());
     }
     Some((what, mends.join("\n")))
