@@ -86,12 +86,12 @@ impl<'a> Copies<'a> {
         self.ends.settle(&target).await;
         let (cpu_before, children_before) = (self.ends.cpu(None), measure::cpu_of_ended_children());
         let began = Instant::now();
-        let peak_kib = match how {
-            How::Native => self.native(&target).await,
-            How::Pipe => self.pipe(&target),
+        let (ended, peak_kib) = match how {
+            How::Native => (self.native(&target).await, None),
+            How::Pipe => (self.pipe(&target), None),
             How::Rowferry { workers } => self.rowferry(&target, workers).await,
         };
-        let seconds = began.elapsed().as_secs_f64();
+        let seconds = (ended - began).as_secs_f64();
         let mut cpu = self.ends.cpu(None).since(cpu_before);
         cpu.program = measure::cpu_of_ended_children() - children_before;
         let there = servers::checksum(&target, &["t".to_owned()]).await;
@@ -106,7 +106,8 @@ impl<'a> Copies<'a> {
         run
     }
 
-    async fn native(&self, target: &Database) -> Option<u64> {
+    /// Until its table is ready: copied, and in step with the log.
+    async fn native(&self, target: &Database) -> Instant {
         let client = target.client().await;
         let url = self.ends.source_database.url();
         let subscribe = format!("CREATE SUBSCRIPTION native CONNECTION '{url}' PUBLICATION bench");
@@ -115,10 +116,10 @@ impl<'a> Copies<'a> {
         while !client.query_one(is_copied, &[]).await.expect("ask the subscription").get::<_, bool>(0) {
             tokio::time::sleep(POLL).await;
         }
-        None
+        Instant::now()
     }
 
-    fn pipe(&self, target: &Database) -> Option<u64> {
+    fn pipe(&self, target: &Database) -> Instant {
         let psql = |url: String, sql: &str| {
             let mut command = Command::new(psql::program("psql"));
             command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &url, "-c", sql]);
@@ -129,22 +130,27 @@ impl<'a> Copies<'a> {
         let rows = from.stdout.take().expect("a pipe");
         let into = psql(target.url(), "COPY t FROM STDIN").stdin(rows).status().expect("run psql");
         assert!(into.success() && from.wait().expect("wait for psql").success(), "COPY | COPY failed");
-        None
+        Instant::now()
     }
 
-    async fn rowferry(&self, target: &Database, workers: usize) -> Option<u64> {
+    /// Until it says that the table is consistent: copied, and in step with the log. It analyzes the table then, and ends. Also its
+    /// peak of memory.
+    async fn rowferry(&self, target: &Database, workers: usize) -> (Instant, Option<u64>) {
         let into = format!("{{ kind = \"postgres\", url = \"{}\" }}", target.url());
         let more = format!("snapshot_workers = {workers}");
         let rowferry = replay::pipeline(&self.plan.binary, &self.ends.source_database, Who::Rowferry, &into, &more);
         let process: Running<'_> = rowferry.spawn(&["run", "--until-caught-up"]);
-        let mut peak_kib = 0;
+        let (mut peak_kib, mut consistent) = (0, None);
         while !measure::has_ended(process.pid()) {
             peak_kib = measure::peak_memory_kib(process.pid()).max(peak_kib);
+            if consistent.is_none() && process.stderr().contains("consistent") {
+                consistent = Some(Instant::now());
+            }
             tokio::time::sleep(POLL).await;
         }
         let ended = process.wait_exit();
         rowferry.refuse_errors(&ended.stderr);
         ended.expect_code(0);
-        Some(peak_kib)
+        (consistent.expect("it says that the table is consistent"), Some(peak_kib))
     }
 }
