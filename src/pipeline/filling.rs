@@ -5,7 +5,12 @@
 //! transaction outgrows the budget, a part of it without a position.
 
 use super::ahead::Net;
-use rowferry_api::{Change, Position, TableName, Timestamp};
+use rowferry_api::{Change, Op, Position, TableName, Timestamp};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// From so many tables on a batch costs what its tables do rather than what its rows do.
+const MANY_TABLES: usize = 32;
 
 /// Changes on their way to the target together.
 #[derive(Debug)]
@@ -40,6 +45,10 @@ pub(super) struct Filling {
     transactions: u64,
     /// The last transaction that ended is part of a backlog, and the log has not paused since.
     late: bool,
+    /// Tables of which changes wait, by their forms' places in memory, up to [`MANY_TABLES`].
+    tables: HashSet<usize>,
+    /// Some of what waits is no new row.
+    rewrites: bool,
     /// Another number once `changes[..whole]` are others.
     version: u64,
 }
@@ -54,6 +63,11 @@ impl Filling {
     /// Adds a change of the transaction that is open.
     pub(super) fn change(&mut self, change: Change) {
         self.bytes += change.size_bytes();
+        let is_of_last = self.changes.last().is_some_and(|last| Arc::ptr_eq(&last.table, &change.table));
+        if !is_of_last && self.tables.len() < MANY_TABLES {
+            self.tables.insert(Arc::as_ptr(&change.table).addr());
+        }
+        self.rewrites |= !matches!(change.op, Op::Insert(_));
         self.changes.push(change);
     }
 
@@ -85,6 +99,12 @@ impl Filling {
         self.bytes
     }
 
+    /// Whether what waits is written faster the more there is of it: rows that are there are found in the order of their keys, and each
+    /// table costs its ways to the target and back. New rows of a few tables cost the same in small batches.
+    pub(super) fn gains_from_more(&self) -> bool {
+        self.rewrites || self.tables.len() >= MANY_TABLES
+    }
+
     /// Whether whole transactions wait; a heartbeat alone does not count.
     pub(super) fn has_transactions(&self) -> bool {
         self.transactions > 0
@@ -111,6 +131,8 @@ impl Filling {
         self.version += 1;
         let tail = self.changes.split_off(self.whole);
         let changes = std::mem::replace(&mut self.changes, tail);
+        self.tables.clear();
+        self.rewrites = false;
         self.bytes -= self.whole_bytes;
         self.whole = 0;
         self.whole_bytes = 0;
@@ -125,6 +147,8 @@ impl Filling {
             return None;
         }
         self.bytes = 0;
+        self.tables.clear();
+        self.rewrites = false;
         Some(Work { changes: std::mem::take(&mut self.changes), end: None, net: None })
     }
 
@@ -153,8 +177,7 @@ impl Filling {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use rowferry_api::{Cell, Dialect, Key, Op, TableName, TableSchema};
-    use std::sync::Arc;
+    use rowferry_api::{Cell, Dialect, Key, RowBuilder, TableName, TableSchema};
 
     fn table() -> Arc<TableSchema> {
         named("t")
@@ -187,6 +210,27 @@ mod tests {
         filling.commit(Position::new("2"), Timestamp(2), false);
         assert_eq!(ids(&filling.take_whole().unwrap()), ["('4')"]);
         assert_eq!(filling.bytes(), 0);
+    }
+
+    #[test]
+    fn many_tables_and_rows_that_are_there_gain_from_more() {
+        let insert =
+            |table: &Arc<TableSchema>| Change { table: table.clone(), op: Op::Insert(RowBuilder::new().finish()) };
+        let tables: Vec<_> = (0..MANY_TABLES).map(|number| named(&number.to_string())).collect();
+        let mut filling = Filling::default();
+        for table in &tables {
+            assert!(!filling.gains_from_more());
+            filling.change(insert(table));
+            filling.change(insert(table));
+            filling.change(insert(&tables[0]));
+        }
+        assert!(filling.gains_from_more());
+        filling.commit(Position::new("1"), Timestamp(1), false);
+        filling.take_whole().unwrap();
+        filling.change(insert(&tables[0]));
+        assert!(!filling.gains_from_more());
+        filling.change(delete(&tables[0], 1));
+        assert!(filling.gains_from_more());
     }
 
     fn ids(work: &Work) -> Vec<String> {

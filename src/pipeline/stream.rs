@@ -42,8 +42,15 @@ const CATALOG_EVERY: Duration = Duration::from_secs(5);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 /// Chunks of about 256 KiB (1 MiB with the events around it) that wait between the reader and the stream.
 const CHUNK_MEMORY_BYTES: u64 = 1 << 20;
-/// The share of a full batch that is worth a commit while the log is behind.
-const WORTH_A_COMMIT: usize = 8;
+/// The share of `memory` that is worth a commit while the log is behind.
+const WORTH_A_COMMIT: u64 = 32;
+/// The share of `memory` that one of the three batches may take that are under way at a time: one that is filled, one that is made ready
+/// and one that is written.
+const BATCH: u64 = 16;
+/// And its share if it gains from more.
+const LARGE_BATCH: u64 = 4;
+/// The share of `memory` that waits between the reader and the batch.
+const QUEUE: u64 = 16;
 
 /// What a job came back with.
 enum Done {
@@ -148,7 +155,7 @@ pub(super) async fn run(
     stream.take_stored_requests().await?;
     session::refuse_halted(env)?;
     let logged: Vec<Arc<TableSchema>> = env.lives.lock().values().map(|life| life.chosen.logged.clone()).collect();
-    let queue = (env.config.memory_bytes / 8 / CHUNK_MEMORY_BYTES).clamp(2, 64) as usize;
+    let queue = (env.config.memory_bytes / QUEUE / CHUNK_MEMORY_BYTES).clamp(2, 64) as usize;
     let followed = match env.source.follows_forms() {
         true => followed::at(&env.lives, &*env.source, &start.position).await?,
         false => Vec::new(),
@@ -266,7 +273,11 @@ impl<'a> Stream<'a> {
 
     /// Bytes that the batch being filled may hold, and parts of a large transaction reach.
     fn fill_limit(&self) -> usize {
-        usize::try_from(self.env.config.memory_bytes / 4).unwrap_or(usize::MAX)
+        self.share(if self.filling.gains_from_more() { LARGE_BATCH } else { BATCH })
+    }
+
+    fn share(&self, part: u64) -> usize {
+        usize::try_from(self.env.config.memory_bytes / part).unwrap_or(usize::MAX)
     }
 
     /// Moves events into the batch being filled, up to its limit.
@@ -433,7 +444,7 @@ impl<'a> Stream<'a> {
             return None;
         }
         // In a backlog more follows at once: a commit a handful of rows would cost more than the rows.
-        if self.filling.is_late() && self.filling.bytes() < self.fill_limit() / WORTH_A_COMMIT {
+        if self.filling.is_late() && self.filling.bytes() < self.share(WORTH_A_COMMIT) {
             return None;
         }
         // A position without changes goes out of the way of a transaction that has outgrown the budget.
