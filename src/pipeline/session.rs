@@ -142,6 +142,14 @@ pub fn refuse_blocked(findings: &[Finding]) -> Result<()> {
     Err(Error::new(ErrorKind::Config, format!("start: {}", lines.join("; "))).hint(mends.join("\n")))
 }
 
+/// What in a table stands in the way of a rule, by a look at both ends.
+pub async fn unfit(env: &Env, table: &Chosen) -> Result<Option<String>> {
+    let findings = check(env, std::slice::from_ref(table)).await?;
+    let name = table.name().to_string();
+    let about: Vec<_> = findings.iter().filter(|finding| finding.subject.contains(&name)).cloned().collect();
+    Ok(refuse_blocked(&about).err().map(|error| error.to_string()))
+}
+
 /// The tables that the log has to carry.
 pub fn carried(env: &Env) -> Vec<SourceTable> {
     let lives = env.lives.lock();
@@ -273,7 +281,11 @@ async fn restore_tables(env: &Env, chosen: Vec<Chosen>, anew: bool) -> Result<Ve
             _ if anew => alterations.extend(compare_resynced(&mut life)),
             _ => {
                 let untold = env.source.untold(&life.traces, &life.chosen.source.traces).await?;
-                alterations.extend(compare_forms(&mut life, untold.rows));
+                let reason = if untold.parts { unfit(env, &life.chosen).await? } else { None };
+                match reason {
+                    Some(reason) => halt(&mut life, reason),
+                    None => alterations.extend(compare_forms(&mut life, untold.rows)),
+                }
             }
         }
         let life = refuse_keyless(life);

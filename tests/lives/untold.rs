@@ -226,6 +226,10 @@ async fn a_partition_without_a_log() {
     running.wait_streaming();
     running.sigterm();
     ferry.rowferry.command(&["verify"]).expect_code(0);
+    // And one that is made while nobody looks.
+    ferry.source.execute("CREATE UNLOGGED TABLE p3 PARTITION OF p FOR VALUES FROM (20) TO (30)").await;
+    ferry.rowferry.command(&["run", "--until-caught-up"]).expect_code(1);
+    assert_eq!(ferry.state_of("public.p").0, "halted");
 }
 
 /// What the log says of a new table from before it was seen must not come over what is read.

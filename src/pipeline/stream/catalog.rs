@@ -4,7 +4,6 @@
 //! forms that still come are lifted into the new form on the way.
 
 use super::Stream;
-use crate::pipeline::Env;
 use crate::pipeline::forms::{self, Chosen};
 use crate::pipeline::life::Life;
 use crate::pipeline::session::{self, PendingAlteration};
@@ -92,7 +91,7 @@ impl Stream<'_> {
         let Some(before) = self.env.lives.lock().get(name).and_then(traces) else { return Ok(false) };
         let untold = self.env.source.untold(&before, &table.source.traces).await?;
         if untold.parts
-            && let Some(reason) = unfit(self.env, table).await?
+            && let Some(reason) = session::unfit(self.env, table).await?
         {
             self.halt(name, reason).await?;
             return Ok(false);
@@ -275,7 +274,7 @@ impl Stream<'_> {
             let mut life = session::refuse_keyless(Life::new(table));
             // It halts by itself instead of taking the pipeline down.
             if life.state != TableState::Halted
-                && let Some(reason) = unfit(self.env, &life.chosen).await?
+                && let Some(reason) = session::unfit(self.env, &life.chosen).await?
             {
                 session::halt(&mut life, reason);
             }
@@ -301,12 +300,4 @@ fn gone_reason(name: &TableName) -> String {
         "{name} is gone at the source (dropped or renamed); its rows stay at the target. It is copied again once it is back; or leave it \
          out with \"!{name}\""
     )
-}
-
-/// What in a table stands in the way of a rule, by a look at both ends.
-async fn unfit(env: &Env, table: &Chosen) -> Result<Option<String>> {
-    let findings = session::check(env, std::slice::from_ref(table)).await?;
-    let name = table.name().to_string();
-    let about: Vec<_> = findings.iter().filter(|finding| finding.subject.contains(&name)).cloned().collect();
-    Ok(session::refuse_blocked(&about).err().map(|error| error.to_string()))
 }
