@@ -45,12 +45,34 @@ pub(super) struct Filling {
     transactions: u64,
     /// The last transaction that ended is part of a backlog, and the log has not paused since.
     late: bool,
-    /// Tables of which changes wait, by their forms' places in memory, up to [`MANY_TABLES`].
-    tables: HashSet<usize>,
-    /// Some of what waits is no new row.
-    rewrites: bool,
+    mix: Mix,
     /// Another number once `changes[..whole]` are others.
     version: u64,
+}
+
+/// What kinds of changes wait.
+#[derive(Debug, Default)]
+struct Mix {
+    /// Their tables, by their forms' places in memory, up to [`MANY_TABLES`].
+    tables: HashSet<usize>,
+    /// Some of them are no new rows.
+    rewrites: bool,
+}
+
+impl Mix {
+    fn add(&mut self, change: &Change, last: Option<&Change>) {
+        let is_of_last = last.is_some_and(|last| Arc::ptr_eq(&last.table, &change.table));
+        if !is_of_last && self.tables.len() < MANY_TABLES {
+            self.tables.insert(Arc::as_ptr(&change.table).addr());
+        }
+        self.rewrites |= !matches!(change.op, Op::Insert(_));
+    }
+
+    /// Rows that are there are found in the order of their keys, and each table costs its ways to the target and back. New rows of a few
+    /// tables cost the same in small batches.
+    fn gains_from_more(&self) -> bool {
+        self.rewrites || self.tables.len() >= MANY_TABLES
+    }
 }
 
 impl Filling {
@@ -63,11 +85,7 @@ impl Filling {
     /// Adds a change of the transaction that is open.
     pub(super) fn change(&mut self, change: Change) {
         self.bytes += change.size_bytes();
-        let is_of_last = self.changes.last().is_some_and(|last| Arc::ptr_eq(&last.table, &change.table));
-        if !is_of_last && self.tables.len() < MANY_TABLES {
-            self.tables.insert(Arc::as_ptr(&change.table).addr());
-        }
-        self.rewrites |= !matches!(change.op, Op::Insert(_));
+        self.mix.add(&change, self.changes.last());
         self.changes.push(change);
     }
 
@@ -99,10 +117,9 @@ impl Filling {
         self.bytes
     }
 
-    /// Whether what waits is written faster the more there is of it: rows that are there are found in the order of their keys, and each
-    /// table costs its ways to the target and back. New rows of a few tables cost the same in small batches.
+    /// Whether what waits is written faster the more there is of it.
     pub(super) fn gains_from_more(&self) -> bool {
-        self.rewrites || self.tables.len() >= MANY_TABLES
+        self.mix.gains_from_more()
     }
 
     /// Whether whole transactions wait; a heartbeat alone does not count.
@@ -131,8 +148,7 @@ impl Filling {
         self.version += 1;
         let tail = self.changes.split_off(self.whole);
         let changes = std::mem::replace(&mut self.changes, tail);
-        self.tables.clear();
-        self.rewrites = false;
+        self.mix = Mix::default();
         self.bytes -= self.whole_bytes;
         self.whole = 0;
         self.whole_bytes = 0;
@@ -147,8 +163,7 @@ impl Filling {
             return None;
         }
         self.bytes = 0;
-        self.tables.clear();
-        self.rewrites = false;
+        self.mix = Mix::default();
         Some(Work { changes: std::mem::take(&mut self.changes), end: None, net: None })
     }
 

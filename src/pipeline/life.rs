@@ -187,6 +187,15 @@ impl Life {
         self.taken = form;
     }
 
+    /// The target's table has the form of `chosen` now. With `again` its rows are still to be copied, once the log has passed that: both
+    /// at once, so that no error in between leaves it as one whose rows are there.
+    pub fn takes_chosen(&mut self, again: Option<&Position>) {
+        self.takes(self.chosen.source.schema.clone());
+        if let Some(high) = again {
+            self.restart(Some(high.clone()));
+        }
+    }
+
     /// Whether the source's table was dropped and made again under its name since the target's rows were read.
     pub fn is_replaced(&self) -> bool {
         let (before, now) = (self.source_id, self.chosen.source.id);

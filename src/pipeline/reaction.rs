@@ -76,7 +76,7 @@ pub(super) fn tries_again(class: Class, at: Progress) -> bool {
 pub(super) fn halts_table(kind: ErrorKind) -> bool {
     match class(kind) {
         Class::BadRow => true,
-        // A table that was rewritten is cut again before it comes to this.
+        // A range that is none any more is left to the next copy before it comes to this.
         Class::Schema => kind != ErrorKind::Stale,
         // A right that is missing may be one on this table.
         Class::Permanent => kind == ErrorKind::Denied,

@@ -93,10 +93,17 @@ pub async fn start(env: &Env) -> Result<Start> {
     Ok(Start { position, alterations, catalog_version })
 }
 
+/// The source's head, for tables that wait until the log has passed it: an idle source hands its end out at once then.
+pub async fn head_to_pass(env: &Env) -> Result<Position> {
+    let head = env.source.head().await?;
+    env.source.hurry().await?;
+    Ok(head)
+}
+
 /// Tables of which nothing was read are read once the log has come to what it says now: rows of older forms, whose columns had other
 /// names, must not be replayed over what is read.
 async fn skip_what_was_before(env: &Env) -> Result<()> {
-    let head = env.source.head().await?;
+    let head = head_to_pass(env).await?;
     for life in env.lives.lock().values_mut().filter(|life| life.state == TableState::Pending) {
         life.high = Some(head.clone());
     }
@@ -140,6 +147,28 @@ pub fn refuse_blocked(findings: &[Finding]) -> Result<()> {
     let lines: Vec<String> = blocked.iter().map(|finding| format!("{}: {}", finding.subject, finding.what)).collect();
     let mends: Vec<&str> = blocked.iter().filter_map(|finding| finding.mend.as_deref()).collect();
     Err(Error::new(ErrorKind::Config, format!("start: {}", lines.join("; "))).hint(mends.join("\n")))
+}
+
+/// How much of a table's changes its log has told.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Told {
+    /// All of them.
+    All,
+    /// Rows may have changed without a word.
+    NotAll,
+    /// New parts of it log too little from here on, for this reason.
+    TooLittle(String),
+}
+
+/// What the log has told of a table since a look that found `before` in its traces.
+pub async fn untold(env: &Env, before: &str, table: &Chosen) -> Result<Told> {
+    let untold = env.source.untold(before, &table.source.traces).await?;
+    let reason = if untold.parts { unfit(env, table).await? } else { None };
+    Ok(match reason {
+        Some(reason) => Told::TooLittle(reason),
+        None if untold.rows => Told::NotAll,
+        None => Told::All,
+    })
 }
 
 /// What in a table stands in the way of a rule, by a look at both ends.
@@ -279,14 +308,10 @@ async fn restore_tables(env: &Env, chosen: Vec<Chosen>, anew: bool) -> Result<Ve
         match life.state {
             TableState::Halted => {}
             _ if anew => alterations.extend(compare_resynced(&mut life)),
-            _ => {
-                let untold = env.source.untold(&life.traces, &life.chosen.source.traces).await?;
-                let reason = if untold.parts { unfit(env, &life.chosen).await? } else { None };
-                match reason {
-                    Some(reason) => halt(&mut life, reason),
-                    None => alterations.extend(compare_forms(&mut life, untold.rows)),
-                }
-            }
+            _ => match untold(env, &life.traces, &life.chosen).await? {
+                Told::TooLittle(reason) => halt(&mut life, reason),
+                told => alterations.extend(compare_forms(&mut life, told == Told::NotAll)),
+            },
         }
         let life = refuse_keyless(life);
         let is_noted = |record: &TableRecord| {

@@ -32,6 +32,11 @@ impl Ferry {
         self.rowferry.set_config(&config::pipeline(&self.source, &config::postgres(&self.target), more));
     }
 
+    /// The same, where an error of this text is meant to come.
+    fn allowing(self, text: &str) -> Self {
+        Self { rowferry: self.rowferry.allow_error(text), ..self }
+    }
+
     async fn assert_same(&self) {
         assert_same(&self.source, Target::Postgres(&self.target)).await;
         self.rowferry.command(&["verify"]).expect_code(0);
@@ -77,8 +82,7 @@ async fn a_table_that_was_gone_is_copied_again_once_it_is_back() {
         "",
     )
     .await;
-    let Ferry { source, target, rowferry } = ferry;
-    let ferry = Ferry { source, target, rowferry: rowferry.allow_error("gone at the source") };
+    let ferry = ferry.allowing("gone at the source");
     let away_is = |state: &'static str| {
         move |pipeline: &Value| {
             let tables = pipeline["tables"].as_array().unwrap();
@@ -149,8 +153,7 @@ async fn another_key_halts_its_table_and_no_other() {
         "",
     )
     .await;
-    let Ferry { source, target, rowferry } = ferry;
-    let ferry = Ferry { source, target, rowferry: rowferry.allow_error("key") };
+    let ferry = ferry.allowing("key");
     let mut running = ferry.rowferry.spawn_run();
     running.wait_streaming();
     ferry

@@ -190,12 +190,7 @@ async fn a_partition_that_does_not_log_the_configured_key() {
     let keyed = "[pipeline.test.table.\"public.p\"]\nkey = [\"v\"]";
     let ferry = Ferry::new(setup, keyed).await;
     ferry.rowferry.set_config(&ferry.config_of_one("p", keyed));
-    let Ferry { source, target, rowferry } = ferry;
-    let ferry = Ferry {
-        source,
-        target,
-        rowferry: rowferry.allow_error("the replica identity of 1 of its partitions lacks the key"),
-    };
+    let ferry = ferry.allowing("the replica identity of 1 of its partitions lacks the key");
     let mut running = ferry.rowferry.spawn_run();
     running.wait_streaming();
     ferry.source.execute("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20)").await;
@@ -212,8 +207,7 @@ async fn a_partition_that_does_not_log_the_configured_key() {
 async fn a_partition_without_a_log() {
     let setup = "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)";
     let ferry = Ferry::of_one(setup, "p").await;
-    let Ferry { source, target, rowferry } = ferry;
-    let ferry = Ferry { source, target, rowferry: rowferry.allow_error("1 of its partitions are UNLOGGED") };
+    let ferry = ferry.allowing("1 of its partitions are UNLOGGED");
     let mut running = ferry.rowferry.spawn_run();
     running.wait_streaming();
     ferry

@@ -68,13 +68,13 @@ pub(crate) struct Entry {
     pub identity_columns: Vec<String>,
 }
 
-/// Looks tables up. `logs_generated`: the log carries stored generated columns (PostgreSQL 18, if published). Without a publication
-/// nothing is said of what DDL leaves.
+/// Looks tables up. `logs_generated`: the log carries stored generated columns (PostgreSQL 18, if published). `traces_of`: the
+/// publication, where it is asked what DDL leaves.
 pub(crate) async fn entries(
     client: &Client,
     which: Which<'_>,
     logs_generated: bool,
-    publication: Option<&str>,
+    traces_of: Option<&str>,
 ) -> Result<Vec<Entry>> {
     let only = match which {
         Which::All => None,
@@ -87,7 +87,7 @@ pub(crate) async fn entries(
     let mut foreign_keys = foreign_keys::load(client, &found).await?;
     let used: BTreeSet<u32> = columns.values().flat_map(|columns| columns.type_oids.iter().copied()).collect();
     let types = user_types::load(client, &used.into_iter().collect::<Vec<_>>()).await?;
-    let mut traces = match publication {
+    let mut traces = match traces_of {
         Some(publication) => traces::load(client, &found, publication).await?,
         None => HashMap::new(),
     };

@@ -109,9 +109,10 @@ impl PostgresSource {
         self.mark.lock().expect("no code panics while it holds this")
     }
 
-    async fn entries(&self, client: &Client, which: Which<'_>) -> Result<Vec<Entry>> {
+    /// `traces_of`: the publication, where it is asked what DDL leaves.
+    async fn entries(&self, client: &Client, which: Which<'_>, traces_of: Option<&str>) -> Result<Vec<Entry>> {
         let logs_generated = publication::logs_generated(client, &self.publication).await?;
-        catalog::entries(client, which, logs_generated, Some(&self.publication)).await
+        catalog::entries(client, which, logs_generated, traces_of).await
     }
 }
 
@@ -166,14 +167,19 @@ impl Source for PostgresSource {
         let client = self.client().await?;
         let names: Vec<_> = tables.iter().map(|table| table.schema.name.clone()).collect();
         let oids: Vec<u32> = catalog::oids(&client, &names).await?.into_values().collect();
-        let entries = self.entries(&client, Which::Oids(&oids)).await?;
+        let entries = self.entries(&client, Which::Oids(&oids), None).await?;
         let asked = Asked { slot: &self.slot, publication: &self.publication, tables, entries: &entries };
         check::check(&client, &asked).await
     }
 
     async fn tables(&self) -> Result<Vec<SourceTable>> {
         let client = self.client().await?;
-        Ok(self.entries(&client, Which::All).await?.into_iter().map(|entry| entry.table).collect())
+        Ok(self
+            .entries(&client, Which::All, Some(&self.publication))
+            .await?
+            .into_iter()
+            .map(|entry| entry.table)
+            .collect())
     }
 
     async fn catalog_version(&self) -> Result<u64> {

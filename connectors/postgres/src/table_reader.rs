@@ -97,13 +97,24 @@ impl PostgresTableReader {
         }
     }
 
-    /// The condition for the rows of leaves that came later; `None` if there is none.
-    async fn only_in(&self, table: &TableSchema, later: &Later, context: &str) -> Result<Option<String>> {
-        let statement = "SELECT 'tableoid IN (' || string_agg(c.oid::text, ', ') || ')' \
-                         FROM pg_partition_tree(to_regclass($1::text)) p JOIN pg_class c ON c.oid = p.relid AND c.relkind = 'r' \
+    /// The leaves that came later, as what to read from; `None` if there is none. Where one of them may not be read by its own name,
+    /// the whole table is gone through for their rows.
+    async fn later(&self, table: &TableSchema, later: &Later, context: &str) -> Result<Option<String>> {
+        let statement = "SELECT coalesce(array_agg(c.oid::regclass::text), '{}'), string_agg(c.oid::text, ', '),
+                                coalesce(bool_and(has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')), true)
+                         FROM pg_partition_tree(to_regclass($1::text)) p JOIN pg_class c ON c.oid = p.relid AND c.relkind = 'r'
                          WHERE c.oid <> ALL ($2::oid[])";
         let row = self.client.query_one(statement, &[&quote_table(&table.name), &later.but]).await;
-        Ok(row.map_err(|error| from_pg(context, error))?.get(0))
+        let row = row.map_err(|error| from_pg(context, error))?;
+        let (names, oids, readable): (Vec<String>, Option<String>, bool) = (row.get(0), row.get(1), row.get(2));
+        let columns = columns(table);
+        Ok(oids.map(|oids| match readable {
+            true => {
+                let each = names.iter().map(|name| format!("SELECT {columns} FROM ONLY {name}"));
+                format!("({}) AS later", each.collect::<Vec<_>>().join(" UNION ALL "))
+            }
+            false => format!("{} WHERE tableoid IN ({oids})", quote_table(&table.name)),
+        }))
     }
 
     async fn give_up(&mut self, error: Error) -> Error {
@@ -164,25 +175,24 @@ impl PostgresTableReader {
         self.make_usable().await?;
         let context = format!("read table {}", table.name);
         self.delivered.wait(&self.client).await?;
-        let (pages, later) = match Part::of(range).map_err(|error| error.within(context.as_str()))? {
-            Some(Part::Pages(pages)) => (Some(pages), None),
-            Some(Part::Later(later)) => (None, Some(later)),
-            None => (None, None),
+        let part = Part::of(range).map_err(|error| error.within(context.as_str()))?;
+        let pages = match &part {
+            Some(Part::Pages(pages)) => Some(pages),
+            _ => None,
         };
-        let facts =
-            self.begin(table, pages.as_ref(), &context).await.map_err(|error| match (&pages, error.kind()) {
-                // A leaf that was dropped or renamed since the table was cut.
-                (Some(_), ErrorKind::Schema) => Error::new(ErrorKind::Stale, error.to_string()),
-                _ => error,
-            })?;
-        if pages.as_ref().is_some_and(|pages| pages.node != facts.node) {
+        let facts = self.begin(table, pages, &context).await.map_err(|error| match (pages, error.kind()) {
+            // A leaf that was dropped or renamed since the table was cut.
+            (Some(_), ErrorKind::Schema) => Error::new(ErrorKind::Stale, error.to_string()),
+            _ => error,
+        })?;
+        if pages.is_some_and(|pages| pages.node != facts.node) {
             let what = format!("{context}: it was rewritten at the source since it was cut into ranges");
             return Err(self.give_up(Error::new(ErrorKind::Stale, what)).await);
         }
-        let condition = match (&pages, &later) {
-            (Some(pages), _) => Some(pages.condition()),
-            (None, Some(later)) => match self.only_in(table, later, &context).await {
-                Ok(Some(condition)) => Some(condition),
+        let from = match &part {
+            Some(Part::Pages(pages)) => format!("ONLY {} WHERE {}", quote_table(&pages.leaf), pages.condition()),
+            Some(Part::Later(later)) => match self.later(table, later, &context).await {
+                Ok(Some(from)) => from,
                 Ok(None) => {
                     self.client.batch_execute("COMMIT").await.map_err(|error| from_pg(context, error))?;
                     self.reading = false;
@@ -190,14 +200,22 @@ impl PostgresTableReader {
                 }
                 Err(error) => return Err(self.give_up(error).await),
             },
-            (None, None) => facts.key.condition(table, range),
+            None => {
+                let condition = facts.key.condition(table, range);
+                from(table, facts.partitioned)
+                    + &condition.map_or(String::new(), |condition| format!(" WHERE {condition}"))
+            }
         };
         // The bytes of another type would be taken for those of this one.
         if encoding == Encoding::PostgresBinary && !self.has_types(table, &context).await? {
             encoding = Encoding::Text;
         }
-        let statement = copy_statement(table, condition, pages.as_ref(), &facts, ordered);
-        let statement = statement + if encoding == Encoding::PostgresBinary { " (FORMAT binary)" } else { "" };
+        let order = match ordered && !table.key.is_empty() {
+            true => format!(" ORDER BY {}", facts.key.order(table)),
+            false => String::new(),
+        };
+        let format = if encoding == Encoding::PostgresBinary { " (FORMAT binary)" } else { "" };
+        let statement = format!("COPY (SELECT {} FROM {from}{order}) TO STDOUT{format}", columns(table));
         match self.client.copy_out(statement.as_str()).await {
             Ok(rows) => {
                 let reading = Reading {
@@ -215,24 +233,8 @@ impl PostgresTableReader {
     }
 }
 
-fn copy_statement(
-    table: &TableSchema,
-    condition: Option<String>,
-    pages: Option<&Pages>,
-    facts: &Facts,
-    ordered: bool,
-) -> String {
-    let columns: Vec<String> = table.columns.iter().map(|column| quote_name(&column.name)).collect();
-    let from = match pages {
-        Some(pages) => format!("ONLY {}", quote_table(&pages.leaf)),
-        None => from(table, facts.partitioned),
-    };
-    let condition = condition.map_or(String::new(), |condition| format!(" WHERE {condition}"));
-    let order = match ordered && !table.key.is_empty() {
-        true => format!(" ORDER BY {}", facts.key.order(table)),
-        false => String::new(),
-    };
-    format!("COPY (SELECT {} FROM {from}{condition}{order}) TO STDOUT", columns.join(", "))
+fn columns(table: &TableSchema) -> String {
+    table.columns.iter().map(|column| quote_name(&column.name)).collect::<Vec<_>>().join(", ")
 }
 
 /// Tables that inherit from this one in the old way are tables of their own; partitions are not.

@@ -6,7 +6,7 @@
 use super::Stream;
 use crate::pipeline::forms::{self, Chosen};
 use crate::pipeline::life::Life;
-use crate::pipeline::session::{self, PendingAlteration};
+use crate::pipeline::session::{self, PendingAlteration, Told};
 use rowferry_api::{Error, ErrorKind, Result, TableName, failpoint};
 use rowferry_state::TableState;
 use std::collections::BTreeMap;
@@ -74,7 +74,7 @@ impl Stream<'_> {
         };
         if waits {
             // Nothing of it is read yet: what the log said before this look is not replayed over what will be.
-            let head = self.env.source.head().await?;
+            let head = session::head_to_pass(self.env).await?;
             if let Some(life) = self.env.lives.lock().get_mut(name) {
                 life.high = Some(head);
             }
@@ -89,16 +89,15 @@ impl Stream<'_> {
     async fn untold(&mut self, name: &TableName, table: &Chosen) -> Result<bool> {
         let traces = |life: &Life| (life.state != TableState::Halted).then(|| life.traces.clone());
         let Some(before) = self.env.lives.lock().get(name).and_then(traces) else { return Ok(false) };
-        let untold = self.env.source.untold(&before, &table.source.traces).await?;
-        if untold.parts
-            && let Some(reason) = session::unfit(self.env, table).await?
-        {
-            self.halt(name, reason).await?;
-            return Ok(false);
+        match session::untold(self.env, &before, table).await? {
+            Told::All => Ok(false),
+            Told::TooLittle(reason) => self.halt(name, reason).await.map(|()| false),
+            Told::NotAll => {
+                // It may be that the log did not carry it.
+                self.publish = true;
+                Ok(true)
+            }
         }
-        // It may be that the log did not carry it.
-        self.publish |= untold.rows;
-        Ok(untold.rows)
     }
 
     pub(super) async fn reroute(&mut self, name: &TableName) -> Result<()> {
@@ -140,7 +139,7 @@ impl Stream<'_> {
             ));
         }
         // Rows of the form before must not be replayed over what is copied again: their cells may mean something else.
-        let high = if pending.copy_again { Some(self.env.source.head().await?) } else { None };
+        let high = if pending.copy_again { Some(session::head_to_pass(self.env).await?) } else { None };
         let form = self.env.lives.lock().get(&pending.table).map(|life| life.chosen.target.clone());
         let (Some(form), Some(applier)) = (form, self.applier.as_mut()) else { return Ok(()) };
         let what = crate::evolve::describe(&pending.alterations);
@@ -153,10 +152,7 @@ impl Stream<'_> {
             let starts_over = self.env.lives.lock().get_mut(&pending.table).is_some_and(|life| {
                 let starts_over = life.state == TableState::Pending && error.kind() == ErrorKind::Schema;
                 if starts_over {
-                    life.takes(life.chosen.source.schema.clone());
-                    if high.is_some() {
-                        life.restart(high.clone());
-                    }
+                    life.takes_chosen(high.as_ref());
                 }
                 starts_over
             });
@@ -174,11 +170,7 @@ impl Stream<'_> {
             tracing::info!(table = %pending.table, "form changed: {what}");
         }
         if let Some(life) = self.env.lives.lock().get_mut(&pending.table) {
-            life.takes(life.chosen.source.schema.clone());
-            // An error from here on must not leave it as one that has taken all.
-            if high.is_some() {
-                life.restart(high.clone());
-            }
+            life.takes_chosen(high.as_ref());
         }
         // Idle connections of workers may have prepared statements of the old form.
         self.workers.clear();
@@ -198,7 +190,7 @@ impl Stream<'_> {
             let is_copying = life.state == TableState::Copying;
             if is_copying {
                 life.again = true;
-                life.takes(life.chosen.source.schema.clone());
+                life.takes_chosen(None);
             }
             is_copying
         });
@@ -222,7 +214,7 @@ impl Stream<'_> {
             return Ok(());
         }
         tracing::info!(table = %name, "its rows may be others than the log says: copying again");
-        let high = self.env.source.head().await?;
+        let high = session::head_to_pass(self.env).await?;
         self.wait_for_writers().await?;
         self.restart(name, Some(high)).await?;
         self.reroute(name).await
@@ -265,7 +257,7 @@ impl Stream<'_> {
             return Ok(());
         }
         let mut keyed = None;
-        let head = self.env.source.head().await?;
+        let head = session::head_to_pass(self.env).await?;
         for (name, table) in chosen {
             tracing::info!(table = %name, "new table");
             if table.config.key.is_some() {

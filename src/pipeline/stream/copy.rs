@@ -426,13 +426,12 @@ impl Stream<'_> {
     }
 
     async fn all_copied(&mut self, name: &TableName) -> Result<()> {
-        let high = self.env.source.head().await?;
+        let high = session::head_to_pass(self.env).await?;
         let again = self.env.lives.lock().get(name).is_some_and(|life| life.again || life.slices.is_empty());
         if again {
             tracing::info!(table = %name, "rows have to be read again: copying again");
             return self.restart(name, Some(high)).await;
         }
-        self.env.source.hurry().await?;
         if let Some(life) = self.env.lives.lock().get_mut(name).filter(|life| life.is_copied()) {
             tracing::info!(table = %name, rows = life.rows_copied, compared = life.rows_compared, high = %high, "copied, catching up");
             life.catches_up(high);
@@ -492,7 +491,7 @@ impl Stream<'_> {
 
     pub(super) async fn resync(&mut self, names: &[TableName]) -> Result<()> {
         // What the log says up to here may be of forms that mean something else by now.
-        let high = self.env.source.head().await?;
+        let high = session::head_to_pass(self.env).await?;
         for name in names {
             if self.env.lives.lock().get(name).is_some_and(|life| life.gone) {
                 tracing::warn!(table = %name, "not copied again: the source does not have it");

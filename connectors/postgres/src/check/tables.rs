@@ -195,16 +195,15 @@ fn about_leaves(form: &TableSchema, leaves: &[Leaf]) -> Option<(String, String)>
     };
     let unlogged: Vec<&TableName> = leaves.iter().filter(|leaf| leaf.is_unlogged).map(|leaf| &leaf.name).collect();
     let lacking: Vec<&TableName> = leaves.iter().filter(|leaf| lacks(leaf)).map(|leaf| &leaf.name).collect();
-    let (found, what, mend) = match (unlogged.as_slice(), lacking.as_slice()) {
-        ([], []) => return None,
-        ([], lacking) => {
-            (lacking, "the replica identity of {} of its partitions lacks the key", "REPLICA IDENTITY FULL")
-        }
-        (unlogged, _) => {
-            (unlogged, "{} of its partitions are UNLOGGED, so that their rows are in no log", "SET LOGGED")
-        }
+    let (found, what, mend) = if !unlogged.is_empty() {
+        let what = format!("{} of its partitions are UNLOGGED, so that their rows are in no log", unlogged.len());
+        (unlogged, what, "SET LOGGED")
+    } else {
+        let what = format!("the replica identity of {} of its partitions lacks the key", lacking.len());
+        (lacking, what, "REPLICA IDENTITY FULL")
     };
-    let what = format!("{}, among them {}", what.replace("{}", &found.len().to_string()), found[0]);
+    let first = found.first()?;
+    let what = format!("{what}, among them {first}");
     let mend = |name: &&TableName| format!("ALTER TABLE {} {mend};", quote_table(name));
     let mut mends: Vec<String> = found.iter().take(20).map(mend).collect();
     if found.len() > mends.len() {

@@ -18,6 +18,7 @@
 use super::decoder::Decoder;
 use super::{CHUNK_BYTES, Place, end_of_log};
 use crate::connection::{END_WITH_CLIENT, Failure, from_pg, quote_name, quote_text};
+use crate::copy_binary::HEADER;
 use crate::lsn::Lsn;
 use crate::pgoutput::begins_at;
 use crate::publication::server_version;
@@ -43,8 +44,6 @@ const FIRST_PART: u64 = 16;
 const LARGEST_PART: u64 = 16;
 /// So many times its own size is gone through again for a part before a larger one is taken.
 const READ_AGAIN: u64 = 2;
-/// Signature, flags, and the length of what extends them.
-const HEADER_BYTES: usize = 19;
 
 /// What lies between two places of a slot's log.
 pub(super) struct Backlog {
@@ -516,10 +515,10 @@ fn part_bytes(backlog_bytes: u64, read_again: u64) -> u64 {
 fn row(mut message: Bytes, header_read: &mut bool) -> Result<Option<Bytes>, Failure> {
     let cut_short = || Failure::Protocol("a row of COPY is cut short or of an unknown form".into());
     if !*header_read {
-        if message.len() < HEADER_BYTES || message[HEADER_BYTES - 4..HEADER_BYTES] != [0; 4] {
+        if !message.starts_with(HEADER) {
             return Err(cut_short());
         }
-        message.advance(HEADER_BYTES);
+        message.advance(HEADER.len());
         *header_read = true;
     }
     match (message.len(), message.first_chunk::<2>().copied().map(i16::from_be_bytes)) {
