@@ -235,15 +235,46 @@ async fn a_new_table_whose_values_were_made_others_before_it_is_seen() {
     ferry.source.execute(&format!("CREATE PUBLICATION {name} FOR ALL TABLES")).await;
     let mut running = ferry.rowferry.spawn_run();
     running.wait_streaming();
-    // The log takes its time before it comes to the rows.
-    ferry.source.execute("INSERT INTO before (v) SELECT repeat('x', 100) FROM generate_series(1, 200000)").await;
+    // The log comes to the rows of the new table only after it was seen: what is before them waits at the target.
+    let holder = ferry.target.client().await;
+    holder.batch_execute("BEGIN; LOCK TABLE before").await.unwrap();
+    let many = "INSERT INTO before (v) SELECT repeat('x', 100) FROM generate_series(1, 1000)";
+    ferry.source.execute(&format!("DO $$ BEGIN FOR i IN 1..200 LOOP {many}; COMMIT; END LOOP; END $$")).await;
     ferry.source.execute("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, 'lower' FROM generate_series(1, 20) g").await;
     ferry.source.execute("ALTER TABLE t ALTER v TYPE text USING upper(v)").await;
+    running.wait_status("seen", |pipeline| pipeline["tables"].as_array().unwrap().len() == 2);
+    holder.batch_execute("COMMIT").await.unwrap();
     running.wait_status("two tables in step", |pipeline| {
         let tables = pipeline["tables"].as_array().unwrap();
         tables.len() == 2 && tables.iter().all(|table| table["state"] == "streaming")
     });
     running.sigterm();
     ferry.rowferry.run_until_caught_up();
+    ferry.rowferry.command(&["verify"]).expect_code(0);
+}
+
+/// Its rows are no longer where they were when it was cut: what could not be read is not taken for read.
+#[tokio::test]
+async fn a_table_that_is_rewritten_while_it_is_copied() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, v text)";
+    let setup = format!("{table}; INSERT INTO t SELECT g, 'v' || g FROM generate_series(1, 1000) g; ANALYZE t");
+    let ferry = Ferry::new(&setup, "slice_rows = 10").await;
+    ferry.target.execute(table).await;
+    let holder = ferry.target.client().await;
+    holder.batch_execute("BEGIN; LOCK TABLE t IN EXCLUSIVE MODE").await.unwrap();
+    let mut running = ferry.rowferry.spawn_run();
+    running.wait_status("copying", |pipeline| pipeline["tables"][0]["state"] == "copying");
+    // It waits for the range that is being read.
+    let client = ferry.source.client().await;
+    let rewrite = tokio::spawn(async move { client.batch_execute("VACUUM FULL t").await });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE query = 'VACUUM FULL t' AND wait_event_type = 'Lock'";
+    while ferry.source.value(waits).await != "1" {
+        tokio::task::yield_now().await;
+    }
+    holder.batch_execute("COMMIT").await.unwrap();
+    rewrite.await.unwrap().unwrap();
+    let status = running.wait_streaming();
+    assert_ne!(status["tables"][0]["rows_compared"], 0, "it was not copied again: {status}");
+    running.sigterm();
     ferry.rowferry.command(&["verify"]).expect_code(0);
 }
